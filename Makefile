@@ -1,0 +1,70 @@
+# weir: build, test, measure. Every target can be run alone.
+#
+#   make build    the binary, static, as bin/weir
+#   make test     all that must pass before a change goes in (under 12 minutes on two cores)
+#   make accept   the promises of the README, measured; takes its time
+#   make bench    microbenchmarks, then the side-by-side runs
+
+GO       ?= go
+FUZZTIME ?= 3s
+VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+
+# Two packages at a time: the tests use real sockets and real time limits, and
+# more of them at once than cores would measure the machine.
+GOTEST := $(GO) test -p 2 -timeout 6m
+
+.NOTPARALLEL:
+.PHONY: build test need format vet lint race netconn darwin fuzz accept bench clean
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o bin/weir ./cmd/weir
+
+test: need format vet lint race netconn darwin fuzz
+
+# The programs that tests compare with and look through.
+need:
+	@.ci/need
+
+format:
+	@bad="$$(gofmt -l .)"; if [ -n "$$bad" ]; then echo "gofmt -w is needed on:"; echo "$$bad"; exit 1; fi
+
+vet:
+	$(GO) vet ./...
+	$(GO) vet -tags weir_netconn ./...
+
+# staticcheck has a module of its own, so that nothing of it is in weir's go.mod.
+# Where it cannot be fetched the rest must still be testable: that is said, and
+# findings are an error.
+lint:
+	@if $(GO) tool -modfile=.ci/tools/go.mod staticcheck -version; then \
+		$(GO) tool -modfile=.ci/tools/go.mod staticcheck ./...; \
+	else \
+		echo "staticcheck could not be fetched: it was NOT run"; \
+	fi
+
+race:
+	$(GOTEST) -race ./...
+
+# The same tests without the raw socket path. Allocation tests and those of
+# time run here too, which the race detector distorts.
+netconn:
+	$(GOTEST) -tags weir_netconn ./...
+
+# There is no such machine here: that it builds and vets is what can be known.
+darwin:
+	GOOS=darwin $(GO) build ./...
+	GOOS=darwin $(GO) vet ./...
+
+# Every fuzz target for a few seconds; the seeds have run as tests already.
+fuzz:
+	@.ci/fuzz $(FUZZTIME)
+
+accept: need
+	$(GO) test -tags accept -run '^TestAccept' -count=1 -v -timeout 60m ./accept/...
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
+	@if [ -x bench/run.sh ]; then bench/run.sh; fi
+
+clean:
+	rm -rf bin

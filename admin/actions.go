@@ -1,0 +1,54 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/valyala/fasthttp"
+)
+
+func (s *Server) actionNames() []string { return slices.Sorted(maps.Keys(s.opt.Actions)) }
+
+// serveAction runs an action for a caller on a unix socket. The order of the
+// checks is the order of what a caller has to change: the door, the verb, the name.
+func (s *Server) serveAction(ctx *fasthttp.RequestCtx, g *guard, name string) {
+	if !g.unix {
+		text(ctx, fasthttp.StatusForbidden, "actions are taken only over a unix socket, whose file mode says who may; "+
+			"set admin.address to unix:/path and use curl --unix-socket")
+		return
+	}
+	if !ctx.IsPost() {
+		ctx.Response.Header.Set("Allow", "POST")
+		text(ctx, fasthttp.StatusMethodNotAllowed, "an action changes something, so it is asked for with POST")
+		return
+	}
+	run := s.opt.Actions[name]
+	if run == nil {
+		text(ctx, fasthttp.StatusNotFound, fmt.Sprintf("there is no action %.40q; there are: %s", name, strings.Join(s.actionNames(), ", ")))
+		return
+	}
+	if !s.action.TryLock() {
+		ctx.Response.Header.Set("Retry-After", "1")
+		text(ctx, fasthttp.StatusConflict, "another action is running; ask again when it is over")
+		return
+	}
+	defer s.action.Unlock()
+
+	limit, cancel := context.WithTimeout(s.ctx, s.opt.ActionTimeout)
+	defer cancel()
+	s.opt.Log.Info("action asked for", "action", name)
+	if err := run(limit); err != nil {
+		s.opt.Log.Error("action failed", "action", name, "error", err)
+		status := fasthttp.StatusInternalServerError
+		if errors.Is(err, context.DeadlineExceeded) {
+			status = fasthttp.StatusGatewayTimeout
+		}
+		text(ctx, status, name+" failed: "+err.Error())
+		return
+	}
+	text(ctx, fasthttp.StatusOK, name+": done")
+}

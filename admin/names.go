@@ -1,0 +1,149 @@
+package admin
+
+import (
+	"weir/internal/hist"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// emit takes one value of a metric, with its label values in order.
+type emit func(v float64, labels ...string)
+
+// metric is one name: all that is known of it stands here once. docs/metrics.md
+// and testdata/metrics.golden are held to it by tests, because dashboards and
+// alerts outlive versions.
+type metric struct {
+	name   string
+	kind   prometheus.ValueType
+	labels []string
+	help   string
+	each   func(*Snapshot, emit)
+}
+
+const (
+	gauge   = prometheus.GaugeValue
+	counter = prometheus.CounterValue
+)
+
+var metrics = []metric{
+	{"weir_client_connections", gauge, []string{"listener"},
+		"Client connections open now.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				out(float64(l.Clients), l.Name)
+			}
+		}},
+	{"weir_client_connections_total", counter, []string{"listener"},
+		"Client connections accepted.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				out(float64(l.ClientsTotal), l.Name)
+			}
+		}},
+	{"weir_client_closed_total", counter, []string{"listener", "how"},
+		"Client connections closed, by how: quiet leaves no TIME_WAIT anywhere, active and linger leave one with weir, peer_first one with the client.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				counts(out, l.Closed, l.Name)
+			}
+		}},
+	{"weir_accepting", gauge, []string{"listener"},
+		"1 if the listener takes new connections, 0 if it drains or has stopped accepting under load.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				out(bit(l.Accepting), l.Name)
+			}
+		}},
+	{"weir_requests_total", counter, []string{"listener", "backend", "outcome"},
+		"Requests that ended, by outcome: the response's status class, or the fault that weir answered for. backend is empty where none was chosen.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				for _, r := range l.Requests {
+					out(float64(r.N), l.Name, r.Backend, r.Outcome)
+				}
+			}
+		}},
+	{"weir_shed_total", counter, []string{"listener", "reason"},
+		"Requests and connections refused so that others are served, by the limit that was reached.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				counts(out, l.Shed, l.Name)
+			}
+		}},
+	{"weir_backend_connections", gauge, []string{"backend", "state"},
+		"Connections to the backend now: idle in the pool, leased to a request, or dialing. Their sum never exceeds max_open.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				out(float64(b.Idle), b.Name, "idle")
+				out(float64(b.Leased), b.Name, "leased")
+				out(float64(b.Dialing), b.Name, "dialing")
+			}
+		}},
+	{"weir_backend_dials_total", counter, []string{"backend", "result"},
+		"Dials to the backend that ended, by result. A failure of this machine (no port, no descriptor) is local and not the backend's.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				counts(out, b.Dials, b.Name)
+			}
+		}},
+	{"weir_backend_closed_total", counter, []string{"backend", "reason"},
+		"Connections to the backend that weir closed or found closed, by reason.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				counts(out, b.Closed, b.Name)
+			}
+		}},
+	{"weir_stale_retries_total", counter, []string{"backend"},
+		"Requests sent a second time because a kept connection turned out dead before it had answered anything.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				out(float64(b.StaleRetries), b.Name)
+			}
+		}},
+	{"weir_config_reloads_total", counter, []string{"result"},
+		"Attempts to load the configuration anew, by result.",
+		func(s *Snapshot, out emit) { counts(out, s.Reloads) }},
+}
+
+// timing is a metric of type histogram.
+type timing struct {
+	name   string
+	labels []string
+	help   string
+	each   func(*Snapshot, func(h *hist.Snapshot, labels ...string))
+}
+
+var timings = []timing{
+	{"weir_request_seconds", []string{"listener"},
+		"Time from the first byte of a request to the last byte of its response.",
+		func(s *Snapshot, out func(*hist.Snapshot, ...string)) {
+			for i := range s.Listeners {
+				out(&s.Listeners[i].RequestTime, s.Listeners[i].Name)
+			}
+		}},
+	{"weir_acquire_wait_seconds", []string{"backend"},
+		"Time that a request waited for a connection to the backend; near 0 while idle ones are there.",
+		func(s *Snapshot, out func(*hist.Snapshot, ...string)) {
+			for i := range s.Backends {
+				out(&s.Backends[i].AcquireWait, s.Backends[i].Name)
+			}
+		}},
+}
+
+const (
+	buildName = "weir_build_info"
+	buildHelp = "1, with the version of weir and of the Go that built it."
+)
+
+func counts(out emit, cs []Count, label ...string) {
+	for _, c := range cs {
+		out(float64(c.N), append(label[:len(label):len(label)], c.Label)...)
+	}
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,49 @@
+package admin
+
+import "weir/internal/hist"
+
+// Snapshot is what /metrics shows, as plain values. Whoever wires weir fills it
+// from the packages' own Stats at each scrape. Counters only ever rise, and what
+// was reported once is reported again, with the same labels, as long as its
+// listener or backend exists: a counter that appears with its first event is
+// missed by rate(). Within one slice each label must be there only once.
+type Snapshot struct {
+	Listeners []ListenerSnapshot
+	Backends  []BackendSnapshot
+	Reloads   []Count // by result
+}
+
+// Count is a number of events with a word for what they were.
+type Count struct {
+	Label string
+	N     uint64
+}
+
+// ListenerSnapshot is one listener.
+type ListenerSnapshot struct {
+	Name         string
+	Accepting    bool
+	Clients      int     // connected now
+	ClientsTotal uint64  // ever accepted
+	Closed       []Count // by how
+	Shed         []Count // by reason
+	Requests     []RequestCount
+	RequestTime  hist.Snapshot // first byte of the head to last byte of the response
+}
+
+// RequestCount is how many requests of a listener ended in one way.
+type RequestCount struct {
+	Backend string // "" where none was chosen
+	Outcome string // a status class, or the label of a fault
+	N       uint64
+}
+
+// BackendSnapshot is one backend.
+type BackendSnapshot struct {
+	Name                  string
+	Idle, Leased, Dialing int
+	Dials                 []Count // by result
+	Closed                []Count // by reason
+	StaleRetries          uint64
+	AcquireWait           hist.Snapshot // from asking for a connection to having it
+}

@@ -1,0 +1,226 @@
+package configs
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The tags of a field:
+//
+//	key     its name in the file
+//	need    "yes": must be there; else the name of the key that may stand in its place
+//	range   least..most, both allowed, in the units of the value
+//	enum    the words that are allowed
+//	form    what a text must look like (forms.go)
+//	absent  what leaving the key out means, where no value says so
+//	single  "yes": a list of one may be written without brackets
+//	short   on a struct's only needed field: the struct may be written as this value alone
+//	reload  "restart": a change is refused on reload
+//	secret  "yes": values stay out of the reload log
+//
+// The comment of a field becomes its description in schema.json.
+
+// Config is a whole configuration: what the file says, and the defaults for
+// what it does not say.
+type Config struct {
+	// Addresses that clients connect to.
+	Listeners []Listener `key:"listeners" need:"yes"`
+	// Services that weir holds connections to.
+	Backends []Backend `key:"backends" need:"yes"`
+	// Page and socket of the operator.
+	Admin Admin `key:"admin" reload:"restart"`
+	// What weir writes about itself.
+	Log Log `key:"log"`
+	// How weir stops.
+	Drain Drain `key:"drain"`
+	// Bounds of memory.
+	Memory Memory `key:"memory"`
+
+	// set holds the path of each key the file wrote. What is not in it came
+	// from the defaults.
+	set map[string]bool
+}
+
+// Listener is one entry of listeners.
+type Listener struct {
+	// Name of the listener in logs and metrics.
+	Name string `key:"name" need:"yes" form:"name"`
+	// Protocol that clients speak.
+	Protocol string `key:"protocol" need:"yes" enum:"http"`
+	// Where to listen: host:port, :port, unix:/path, or a list of these. The host is an IP address.
+	Address []Address `key:"address" need:"yes" form:"listen" single:"yes"`
+	// Name of the backend that gets every request. Write routes instead to choose by host and path.
+	Backend string `key:"backend" need:"routes" form:"name"`
+	// Choice of a backend by host and path: first by host, then by the longest path. No match is answered with 404.
+	Routes []Route `key:"routes" need:"backend"`
+	// Most clients connected at one time. One more is answered with 503 and closed.
+	MaxClients int `key:"max_clients" range:"1..10000000"`
+	// How a finished client connection is closed: quiet answers the client's FIN with a reset where nothing can be lost and leaves no TIME_WAIT, graceful answers with a FIN.
+	Close string `key:"close" enum:"quiet graceful"`
+	// Wake up for a client only when its first bytes are there (TCP_DEFER_ACCEPT). Without effect on unix sockets.
+	DeferAccept bool `key:"defer_accept"`
+	// Longest request head, the request line included. A longer one is answered with 431.
+	MaxHeader Size `key:"max_header" range:"1KiB..1MiB"`
+	// Longest request target. A longer one is answered with 414.
+	MaxURI Size `key:"max_uri" range:"64B..1MiB"`
+	// Longest request body. A longer one is answered with 413.
+	MaxBody Size `key:"max_body" range:"1B..1024GiB" absent:"no limit"`
+	// How long weir waits for a client.
+	Timeouts ClientTimeouts `key:"timeouts"`
+	// Networks and addresses that may connect. Others are answered with 403.
+	Allow []netip.Prefix `key:"allow" absent:"everyone"`
+	// Networks and addresses of proxies whose X-Forwarded-* and Forwarded are believed. Others have theirs replaced.
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" absent:"none"`
+	// Send X-Forwarded-For, -Proto and -Host to the backend.
+	XForwarded bool `key:"x_forwarded"`
+	// Send Forwarded (RFC 7239) to the backend.
+	Forwarded bool `key:"forwarded"`
+	// Name that weir adds to Via (RFC 9110, section 7.6.3) in both directions.
+	Via string `key:"via" form:"token" absent:"no Via is added"`
+	// X-Request-Id: pass leaves it as the client sent it, make adds one where it is missing.
+	RequestID string `key:"request_id" enum:"pass make"`
+}
+
+// ClientTimeouts bound each wait for a client.
+type ClientTimeouts struct {
+	// From the first byte of a request to the end of its head. Then 408.
+	Header time.Duration `key:"header"`
+	// Longest silence inside a request body. Then 408.
+	BodyIdle time.Duration `key:"body_idle"`
+	// Longest time in which a client takes no byte of a response. Then the connection is dropped.
+	Send time.Duration `key:"send"`
+	// Longest wait for the next request on an open connection.
+	Idle time.Duration `key:"idle"`
+}
+
+// Route is one entry of listeners[].routes.
+type Route struct {
+	// Host of the request, exact (shop.test) or with a leading wildcard label (*.shop.test).
+	Host string `key:"host" form:"host" absent:"every host"`
+	// Beginning of the request's path, by whole segments. Left out, it is /.
+	Path string `key:"path" form:"path"`
+	// Name of the backend that gets the request.
+	Backend string `key:"backend" need:"yes" form:"name"`
+	// Cut path from the request before it is sent on.
+	Strip bool `key:"strip"`
+	// Header fields to set in the request, in place of those the client sent.
+	SetHeader map[string]string `key:"set_header" form:"header" absent:"none" secret:"yes"`
+	// Header fields to cut from the request.
+	RemoveHeader []string `key:"remove_header" form:"header" absent:"none"`
+}
+
+// Backend is one entry of backends.
+type Backend struct {
+	// Name of the backend in listeners, logs and metrics.
+	Name string `key:"name" need:"yes" form:"name"`
+	// Where the backend listens. This version takes exactly one.
+	Endpoints []Endpoint `key:"endpoints" need:"yes"`
+	// Connections to the backend.
+	Pool Pool `key:"pool"`
+	// Requests that wait for a connection.
+	Queue Queue `key:"queue"`
+	// How new connections are made.
+	Dial Dial `key:"dial"`
+	// How long weir waits for the backend.
+	Timeouts BackendTimeouts `key:"timeouts"`
+	// Share of requests that may be sent a second time after a reused connection was found dead. 0% means never.
+	RetryBudget Percent `key:"retry_budget" range:"0%..100%"`
+}
+
+// Endpoint is one address of a backend.
+type Endpoint struct {
+	// host:port or unix:/path. The host is an IP address or a name.
+	Address Address `key:"address" need:"yes" form:"dial" short:"yes"`
+}
+
+// Pool bounds the connections to a backend.
+type Pool struct {
+	// Most connections to the backend, in use and idle together.
+	MaxOpen int `key:"max_open" range:"1..65535"`
+	// Connections beyond max_open, kept for checks and kills.
+	Reserved int `key:"reserved" range:"0..64"`
+	// Idle connections to dial before weir is ready, and to keep.
+	MinIdle int `key:"min_idle" range:"0..65535"`
+	// Idle time after which a connection is closed. Keep it below the backend's own.
+	IdleTimeout time.Duration `key:"idle_timeout"`
+	// Age after which a connection is closed when it comes back, spread by a tenth each way.
+	MaxLifetime time.Duration `key:"max_lifetime"`
+}
+
+// Queue bounds the requests that wait for a connection.
+type Queue struct {
+	// Most requests that wait at one time. One more is answered with 503 at once; 0 lets none wait.
+	Max int `key:"max" range:"0..1000000"`
+	// Longest wait. Then 503.
+	Timeout time.Duration `key:"timeout"`
+}
+
+// Dial bounds the making of new connections.
+type Dial struct {
+	// Longest time for one connection to be made.
+	Timeout time.Duration `key:"timeout"`
+	// Most connections begun per second, evenly spaced. Left out, it is 4 x max_open a second, and at least 50/s.
+	Rate Rate `key:"rate" range:"1/s..1000000/s"`
+	// Most connections in the making at one time.
+	Concurrent int `key:"concurrent" range:"1..1024"`
+}
+
+// BackendTimeouts bound each wait for a backend.
+type BackendTimeouts struct {
+	// From the end of the request to the first byte of the response. Then 504.
+	ResponseHeader time.Duration `key:"response_header"`
+	// Longest silence inside a response. Then the response is cut off.
+	BodyIdle time.Duration `key:"body_idle"`
+}
+
+// Admin is the operator's side. A change needs a restart.
+type Admin struct {
+	// Where the pages, /metrics and /healthz are served: a loopback address or unix:/path.
+	Address Address `key:"address" form:"admin"`
+	// Unix socket that takes drain and reload, as unix:/path.
+	Socket Address `key:"socket" form:"socket" absent:"no write actions"`
+	// Serve /debug/pprof/.
+	Pprof bool `key:"pprof"`
+}
+
+// Log says what weir writes about itself.
+type Log struct {
+	// Least level that is written.
+	Level string `key:"level" enum:"debug info warn error"`
+}
+
+// Drain says how weir stops.
+type Drain struct {
+	// How long a stop waits for exchanges that are under way.
+	Timeout time.Duration `key:"timeout"`
+}
+
+// Memory bounds what weir holds in memory.
+type Memory struct {
+	// Most bytes of bodies held at one time, all listeners together.
+	Buffers Size `key:"buffers" range:"1MiB..1024GiB"`
+}
+
+// Listener returns the listener of that name, nil if there is none.
+func (c *Config) Listener(name string) *Listener {
+	for i := range c.Listeners {
+		if c.Listeners[i].Name == name {
+			return &c.Listeners[i]
+		}
+	}
+	return nil
+}
+
+// Backend returns the backend of that name, nil if there is none.
+func (c *Config) Backend(name string) *Backend {
+	for i := range c.Backends {
+		if c.Backends[i].Name == name {
+			return &c.Backends[i]
+		}
+	}
+	return nil
+}
+
+// IsSet says whether the file wrote the key of that path, for example
+// backends[0].pool.max_open. False means the value is a default.
+func (c *Config) IsSet(path string) bool { return c.set[path] }

@@ -1,0 +1,91 @@
+package configs
+
+import (
+	_ "embed"
+	"reflect"
+	"strings"
+	"sync"
+	"time"
+)
+
+//go:embed default.yaml
+var defaultYAML []byte
+
+// defaultsOf is default.yaml decoded, once: it is compiled in, so an error in
+// it is a bug that every test finds.
+var defaultsOf = sync.OnceValue(func() *Config {
+	root, yerr := parseYAML(defaultYAML)
+	if yerr != nil {
+		panic("BUG: default.yaml: " + yerr.Error())
+	}
+	d := newDecoder("default.yaml", func(t reflect.Type) reflect.Value { return reflect.Zero(t) })
+	c := new(Config)
+	d.structure(root, reflect.ValueOf(c).Elem(), "")
+	if len(d.errs.List) > 0 {
+		panic("BUG: " + d.errs.Error())
+	}
+	return c
+})
+
+// Default returns what default.yaml says: every default, and one listener and
+// one backend as examples. The caller owns the value.
+func Default() *Config {
+	c, _, err := Parse("default.yaml", defaultYAML)
+	if err != nil {
+		panic("BUG: " + err.Error())
+	}
+	clear(c.set)
+	return c
+}
+
+// newConfig is the beginning of each load: the defaults, without the examples.
+func newConfig() *Config {
+	c := *defaultsOf()
+	c.Listeners, c.Backends = nil, nil
+	return &c
+}
+
+// newElement is the beginning of each entry of a list: the entry of
+// default.yaml without its examples, which are the keys that are needed.
+func newElement(t reflect.Type) reflect.Value {
+	v := reflect.New(t).Elem()
+	switch t {
+	case reflect.TypeFor[Listener]():
+		v.Set(reflect.ValueOf(defaultsOf().Listeners[0]))
+	case reflect.TypeFor[Backend]():
+		v.Set(reflect.ValueOf(defaultsOf().Backends[0]))
+	}
+	for _, f := range fieldsOf(t) {
+		if f.need != "" {
+			v.Field(f.index).SetZero()
+		}
+	}
+	return v
+}
+
+// The dial rate follows max_open, so that a pool can refill in a quarter of a
+// second; the floor lets small pools recover at once.
+const (
+	dialRatePerOpen = 4
+	leastDialRate   = 50
+)
+
+// complete fills the defaults that follow from other keys, and folds what
+// compares without case.
+func (c *Config) complete() {
+	for i := range c.Backends {
+		b := &c.Backends[i]
+		if b.Dial.Rate == (Rate{}) {
+			b.Dial.Rate = Rate{Count: int64(max(leastDialRate, dialRatePerOpen*b.Pool.MaxOpen)), Per: time.Second}
+		}
+	}
+	for i := range c.Listeners {
+		for j := range c.Listeners[i].Routes {
+			r := &c.Listeners[i].Routes[j]
+			r.Host = strings.ToLower(r.Host)
+			if r.Path == "" {
+				r.Path = "/"
+			}
+		}
+	}
+}

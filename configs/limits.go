@@ -1,0 +1,36 @@
+package configs
+
+import (
+	"fmt"
+	"runtime"
+)
+
+// descriptorBase covers standard streams, the log, event polls and timers, and
+// 64 connections to the admin page.
+const descriptorBase = 128
+
+// Descriptors is how many file descriptors the configuration can need at one
+// time: each client, each backend connection, a listening socket for each
+// address and processor, and a base for the rest.
+func (c *Config) Descriptors() int {
+	n := descriptorBase
+	for _, l := range c.Listeners {
+		n += l.MaxClients + runtime.GOMAXPROCS(0)*len(l.Address)
+	}
+	for _, b := range c.Backends {
+		n += b.Pool.MaxOpen + b.Pool.Reserved
+	}
+	return n
+}
+
+// CheckLimits says whether limit, the soft RLIMIT_NOFILE of the process, lets
+// the configuration work at its bounds. nil means it does. The text names both
+// numbers and what to change.
+func (c *Config) CheckLimits(limit uint64) error {
+	need := uint64(c.Descriptors())
+	if need <= limit {
+		return nil
+	}
+	return fmt.Errorf("descriptors: this configuration can need %d, the limit of this process is %d; "+
+		"raise it (ulimit -n %d, or LimitNOFILE=%d in a systemd unit), or lower max_clients of the listeners", need, limit, need, need)
+}

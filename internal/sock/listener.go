@@ -1,0 +1,339 @@
+package sock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Wake says why a handler is called.
+type Wake uint8
+
+const (
+	WakeAccepted Wake = iota // a new client
+	WakeReadable             // a parked client sent something, or closed
+	WakeExpired              // a parked client was silent for as long as it may be
+	WakeDraining             // a parked client is in the way of a stop
+	WakeFull                 // a new client beyond MaxClients: refuse it
+)
+
+// Next is what is to become of a client when its handler returns.
+type Next struct {
+	// Park is how long to wait for the client's next byte. Zero means that
+	// the handler has ended the connection (Sweeper.End).
+	Park time.Duration
+	// State is given back when the client wakes. It is all that is kept of a
+	// parked session, so it should be small.
+	State any
+}
+
+// Handler serves clients.
+type Handler interface {
+	// Serve runs the session of a client of l, in a goroutine of its own,
+	// until the session has ended the connection or wants it parked. state
+	// is nil for a new client.
+	Serve(l *Listener, c Conn, w Wake, state any) Next
+}
+
+// ListenOptions is what a Listener is made of.
+type ListenOptions struct {
+	Address     string  // host:port, or unix:/path
+	MaxClients  int     // more are handed over with WakeFull; 0 for no bound
+	DeferAccept bool    // TCP_DEFER_ACCEPT: a client is accepted with its first bytes
+	Shards      int     // sockets of a TCP listener on the raw path; 0 for one a processor
+	Handler     Handler // changed by SetHandler
+	Poller      *Poller
+	Log         *slog.Logger
+
+	// Wrap, if not nil, puts a layer around each connection: TLS. The plain
+	// path is taken then.
+	Wrap func(net.Conn) net.Conn
+}
+
+// Listener accepts clients on one address and runs their sessions. It owns
+// their goroutines; Drain and Close wait for them.
+type Listener struct {
+	opt    ListenOptions
+	shards []shard
+	addr   net.Addr
+	unix   string // path of the socket file, to be removed
+	max    atomic.Int64
+	front  atomic.Pointer[Handler]
+	gone   func(How)      // l.ended, made once
+	wg     sync.WaitGroup // clients, parked ones included
+	accept sync.WaitGroup // acceptors
+	stop   chan struct{}
+	once   sync.Once
+
+	draining atomic.Bool
+
+	mu     sync.Mutex
+	active list // sessions with a goroutine; parked raw clients are in their lot
+	lots   map[time.Duration]*lot
+
+	open, parked       atomic.Int64
+	accepted           atomic.Uint64
+	full, acceptErrors atomic.Uint64
+	lastError          atomic.Int64 // when an accept error was logged, Unix nanoseconds
+	closed             [hows]atomic.Uint64
+}
+
+// ListenerStats is a Listener's state by value.
+type ListenerStats struct {
+	Open         int64 // clients now, those being closed included
+	Parked       int64 // of them, idle without a goroutine (raw path) or without a buffer
+	Accepted     uint64
+	Full         uint64 // refused because of MaxClients
+	AcceptErrors uint64 // no descriptor or memory for a new client
+	Accepting    bool
+	Closed       [hows]uint64 // by How
+}
+
+// Listen opens an address and starts to accept. A second Listener on the same
+// address is an error, in this process or another.
+func Listen(opt ListenOptions) (*Listener, error) {
+	l := &Listener{opt: opt, stop: make(chan struct{}), lots: map[time.Duration]*lot{}}
+	l.max.Store(int64(opt.MaxClients))
+	l.front.Store(&opt.Handler)
+	l.gone = l.ended
+	if opt.Log == nil {
+		l.opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if l.opt.Shards == 0 {
+		l.opt.Shards = runtime.GOMAXPROCS(0)
+	}
+	if path, ok := cutUnix(opt.Address); ok {
+		if err := l.listenUnix(path); err != nil {
+			return nil, err
+		}
+	} else if err := l.listenTCP(); err != nil {
+		return nil, err
+	}
+	l.addr = l.shards[0].ln.Addr()
+	for i := range l.shards {
+		if err := l.shards[i].open(l); err != nil {
+			l.closeShards()
+			return nil, fmt.Errorf("listen %s: %w", opt.Address, err)
+		}
+	}
+	for _, s := range l.shards {
+		l.accept.Go(func() { l.acceptLoop(s) })
+	}
+	return l, nil
+}
+
+func (l *Listener) closeShards() {
+	for _, s := range l.shards {
+		s.ln.Close()
+		s.close()
+	}
+}
+
+// Addr is the address that is listened on, its port chosen where it was 0.
+func (l *Listener) Addr() net.Addr { return l.addr }
+
+// SetMaxClients changes the bound for clients that come from now on.
+func (l *Listener) SetMaxClients(n int) { l.max.Store(int64(n)) }
+
+// SetDeferAccept changes TCP_DEFER_ACCEPT for clients that come from now on.
+// The plain path keeps what it was opened with.
+func (l *Listener) SetDeferAccept(on bool) {
+	for i := range l.shards {
+		l.shards[i].setDeferAccept(on)
+	}
+}
+
+// SetHandler changes who serves: new clients, and parked ones when they wake.
+func (l *Listener) SetHandler(h Handler) { l.front.Store(&h) }
+
+// Draining says whether Drain or Close was called: sessions should end after
+// the exchange they are in.
+func (l *Listener) Draining() bool { return l.draining.Load() }
+
+// Gone returns what is to be given to Sweeper.End with each of this listener's
+// clients: it counts how they ended.
+func (l *Listener) Gone() func(How) { return l.gone }
+
+func (l *Listener) ended(how How) {
+	l.closed[how].Add(1)
+	l.open.Add(-1)
+}
+
+// Stats returns the state now.
+func (l *Listener) Stats() ListenerStats {
+	st := ListenerStats{
+		Open: l.open.Load(), Parked: l.parked.Load(), Accepted: l.accepted.Load(),
+		Full: l.full.Load(), AcceptErrors: l.acceptErrors.Load(), Accepting: !l.draining.Load(),
+	}
+	for i := range st.Closed {
+		st.Closed[i] = l.closed[i].Load()
+	}
+	return st
+}
+
+// admit starts the session of an accepted client. n is its node.
+func (l *Listener) admit(c Conn, n *node) {
+	l.accepted.Add(1)
+	w := WakeAccepted
+	if open := l.open.Add(1); l.max.Load() > 0 && open > l.max.Load() {
+		l.full.Add(1)
+		w = WakeFull
+	}
+	n.conn = c
+	l.enter(n)
+	l.wg.Add(1)
+	go l.run(c, n, w, nil)
+}
+
+func (l *Listener) enter(n *node) {
+	l.mu.Lock()
+	l.active.push(n)
+	l.mu.Unlock()
+}
+
+func (l *Listener) leave(n *node) {
+	l.mu.Lock()
+	l.active.remove(n)
+	l.mu.Unlock()
+}
+
+// run is the goroutine of a client's session. When the session is parked on
+// the raw path the goroutine ends and the client stays counted in wg.
+func (l *Listener) run(c Conn, n *node, w Wake, state any) {
+	for {
+		next := (*l.front.Load()).Serve(l, c, w, state)
+		if next.Park == 0 {
+			l.leave(n)
+			l.wg.Done()
+			return
+		}
+		if raw, ok := parkable(c); ok {
+			if l.park(raw, next) {
+				return
+			}
+			w, state = WakeDraining, next.State
+			continue
+		}
+		w, state = l.parkPlain(c.(*plainConn), next), next.State
+	}
+}
+
+// parkPlain parks a connection of the plain path: its goroutine waits.
+func (l *Listener) parkPlain(c *plainConn, next Next) Wake {
+	if l.draining.Load() {
+		return WakeDraining
+	}
+	l.parked.Add(1)
+	defer l.parked.Add(-1)
+	c.parked.Store(true)
+	err := c.await(time.Now().Add(next.Park))
+	c.parked.Store(false)
+	switch {
+	case err == nil || !errors.Is(err, os.ErrDeadlineExceeded):
+		return WakeReadable
+	case l.draining.Load():
+		return WakeDraining
+	}
+	return WakeExpired
+}
+
+// Drain stops accepting, ends parked clients, and waits until every session
+// has ended or ctx has. Clients in the accept queue are still served.
+func (l *Listener) Drain(ctx context.Context) error {
+	l.once.Do(func() {
+		l.draining.Store(true)
+		close(l.stop)
+		for _, s := range l.shards {
+			s.stop()
+		}
+	})
+	l.accept.Wait()
+	l.wakeParked()
+	done := make(chan struct{})
+	go func() { // ends with the sessions, all of which have deadlines
+		l.wg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		l.forgetLots()
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("drain %s: %d clients are still open: %w", l.addr, l.open.Load(), context.Cause(ctx))
+	}
+}
+
+// Close is Drain without patience: sessions that still run are interrupted.
+func (l *Listener) Close() error {
+	expired, cancel := context.WithCancel(context.Background())
+	cancel()
+	if l.Drain(expired) == nil {
+		return nil
+	}
+	l.mu.Lock()
+	for n := l.active.front(); n != nil && n != &l.active.root; n = n.next {
+		n.conn.Interrupt()
+	}
+	l.mu.Unlock()
+	l.wg.Wait()
+	l.forgetLots()
+	return nil
+}
+
+// wakeParked ends the waiting of all parked clients.
+func (l *Listener) wakeParked() {
+	l.mu.Lock()
+	for n := l.active.front(); n != nil && n != &l.active.root; n = n.next {
+		if p, ok := n.conn.(*plainConn); ok && p.parked.Load() {
+			p.Conn.SetReadDeadline(past)
+		}
+	}
+	lots := make([]*lot, 0, len(l.lots))
+	for _, lot := range l.lots {
+		lots = append(lots, lot)
+	}
+	l.mu.Unlock()
+	for _, lot := range lots {
+		lot.drain()
+	}
+}
+
+// acceptError waits after a failed accept and reports whether to go on. With
+// no descriptor or memory left the client stays in the kernel's queue.
+func (l *Listener) acceptError(err error, wait time.Duration) bool {
+	if l.draining.Load() || errors.Is(err, net.ErrClosed) {
+		return false
+	}
+	if errors.Is(err, syscall.ECONNABORTED) {
+		return true
+	}
+	l.acceptErrors.Add(1)
+	now := time.Now()
+	if last := l.lastError.Load(); now.UnixNano()-last > int64(10*time.Second) && l.lastError.CompareAndSwap(last, now.UnixNano()) {
+		l.opt.Log.Error("cannot accept clients; they wait in the kernel's queue",
+			"listener", l.opt.Address, "err", err, "open", l.open.Load(), "retry_in", wait,
+			"hint", "raise the limit of open files (ulimit -n, LimitNOFILE=) or lower max_clients")
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-l.stop:
+		return false
+	}
+}
+
+// The waits between failed accepts.
+const (
+	minAcceptWait = 5 * time.Millisecond
+	maxAcceptWait = time.Second
+)

@@ -1,0 +1,118 @@
+package sock
+
+import (
+	"io"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// The calls here work on non-blocking descriptors, so none of them waits.
+// They go without the sockaddr that the library's versions allocate.
+
+// peek looks at what a socket holds: recv with MSG_PEEK and MSG_DONTWAIT.
+func peek(fd uintptr) Sight {
+	var b [1]byte
+	for {
+		n, _, e := syscall.Syscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
+			unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
+		switch {
+		case e == unix.EINTR:
+			continue
+		case e == unix.EAGAIN:
+			return Quiet
+		case e != 0:
+			return Broken
+		case n == 0:
+			return PeerFIN
+		}
+		return Readable
+	}
+}
+
+// readOnce reads once. An end of stream is 0, nil.
+func readOnce(fd uintptr, p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		n, _, e := syscall.Syscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+			unix.MSG_DONTWAIT, 0, 0)
+		if e == unix.EINTR {
+			continue
+		}
+		if e != 0 {
+			return 0, errno(e)
+		}
+		return int(n), nil
+	}
+}
+
+// writeOnce writes once. A full socket is 0, nil.
+func writeOnce(fd uintptr, p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		n, _, e := syscall.Syscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch {
+		case e == unix.EINTR:
+			continue
+		case e == unix.EAGAIN:
+			return 0, nil
+		case e != 0:
+			return 0, errno(e)
+		}
+		return int(n), nil
+	}
+}
+
+// errno keeps the commonest errors from allocating.
+func errno(e syscall.Errno) error {
+	switch e {
+	case unix.EAGAIN:
+		return errAgain
+	case unix.ECONNRESET:
+		return errReset
+	case unix.EPIPE:
+		return errPipe
+	}
+	return e
+}
+
+var (
+	errAgain error = unix.EAGAIN
+	errReset error = unix.ECONNRESET
+	errPipe  error = unix.EPIPE
+)
+
+func eof(n int, p []byte) error {
+	if n == 0 && len(p) > 0 {
+		return io.EOF
+	}
+	return nil
+}
+
+// optTimestamps is TCPI_OPT_TIMESTAMPS of include/uapi/linux/tcp.h.
+const optTimestamps = 1
+
+func tcpInfo(fd uintptr) (Info, bool) {
+	var ti unix.TCPInfo
+	size := uint32(unsafe.Sizeof(ti))
+	_, _, e := syscall.RawSyscall6(syscall.SYS_GETSOCKOPT, fd, unix.IPPROTO_TCP, unix.TCP_INFO,
+		uintptr(unsafe.Pointer(&ti)), uintptr(unsafe.Pointer(&size)), 0)
+	if e != 0 {
+		return Info{}, false
+	}
+	return Info{
+		State:      State(ti.State),
+		Timestamps: ti.Options&optTimestamps != 0,
+		Unacked:    ti.Unacked,
+		NotSent:    ti.Notsent_bytes,
+		RTT:        time.Duration(ti.Rtt) * time.Microsecond,
+		Received:   ti.Bytes_received,
+	}, true
+}

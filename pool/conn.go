@@ -1,0 +1,83 @@
+package pool
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+
+	"weir/internal/reason"
+	"weir/internal/sock"
+)
+
+// conn is one backend connection, from its dial to its close. Its fields belong
+// to the pool's lock, but for sock and attached, which belong to whoever holds
+// the connection: the dialer, the holder of the lease, the reaper while it
+// looks, the goroutine that closes it.
+type conn struct {
+	pool *Pool
+	key  *keyed   // nil for a reserved connection
+	opts *Options // it was dialled under
+	book *census
+
+	sock     sock.Conn
+	attached any
+	res      *puddle.Resource[*conn]
+
+	state     connState
+	used      bool          // was idle or leased before: the backend may have closed it meanwhile
+	leases    uint64        // how many there were
+	born      time.Duration // pool time, as all times here
+	jitter    int64         // of MaxLifetime, in thousandths
+	idleSince time.Duration
+	why       reason.Close
+	condemned bool // see Pool.condemn
+
+	older, newer *conn // in the idle list
+
+	// turn is odd while leased. It grows by one at the start and at the end
+	// of every lease, so an old Lease never fits again.
+	turn atomic.Uint64
+}
+
+// lease begins a lease; the pool's lock must be held and the state be leased.
+func (c *conn) lease() Lease {
+	c.leases++
+	return Lease{c: c, turn: c.turn.Add(1)}
+}
+
+// expires is when c is past a lifetime of life, give or take a tenth, so that
+// connections opened together do not end together.
+func (c *conn) expires(life time.Duration) time.Duration {
+	return c.born + life + life/1000*time.Duration(c.jitter)
+}
+
+// idleList has the idle connections of all keys, newest first. The oldest of
+// all is also the lowest on its key's stack, because both are in order of time.
+type idleList struct {
+	newest, oldest *conn
+}
+
+func (l *idleList) push(c *conn) {
+	c.older = l.newest
+	if l.newest != nil {
+		l.newest.newer = c
+	} else {
+		l.oldest = c
+	}
+	l.newest = c
+}
+
+func (l *idleList) remove(c *conn) {
+	if c.older != nil {
+		c.older.newer = c.newer
+	} else {
+		l.oldest = c.newer
+	}
+	if c.newer != nil {
+		c.newer.older = c.older
+	} else {
+		l.newest = c.older
+	}
+	c.older, c.newer = nil, nil
+}

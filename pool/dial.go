@@ -1,0 +1,242 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"weir/internal/reason"
+)
+
+// plan starts what the waiters and MinIdle need and the bounds allow: it closes
+// idle connections whose places others need, and starts dialers. It is called
+// with mu held after everything that may have changed the answer.
+func (p *Pool) plan() {
+	if p.closed {
+		return
+	}
+	warmNeed := p.warmNeed()
+	if p.need+warmNeed == 0 {
+		return
+	}
+	if now := p.now(); p.hold.active(now) {
+		p.ringAt(p.hold.until, now)
+		return
+	}
+	p.closeColdest(p.need-p.coming(), reason.CloseKeyNeeded)
+	useful := min(p.need+warmNeed, p.opts.MaxOpen-p.main.open)
+	for p.dialers < p.mostDialers() && p.dialers-p.main.n[dialing] < useful {
+		p.dialers++
+		p.group.Go(p.dial)
+	}
+}
+
+// planIfNeeded is plan for the hot path.
+func (p *Pool) planIfNeeded() {
+	if p.need > 0 || p.opts.MinIdle > 0 {
+		p.plan()
+	}
+}
+
+// mostDialers is how many dials may be under way. A backend that did not answer
+// last time is tried by one alone.
+func (p *Pool) mostDialers() int {
+	if p.hold.failing() {
+		return 1
+	}
+	return p.opts.DialConcurrent
+}
+
+// dial is the life of a dialer: it waits for its turn, and only then sees who
+// needs a connection most, because until then somebody may have been served.
+// It ends when nobody does.
+func (p *Pool) dial() {
+	for {
+		p.mu.Lock()
+		if _, _, ok := p.nextDial(); !ok || p.dialers > p.mostDialers() {
+			p.dialers--
+			p.mu.Unlock()
+			return
+		}
+		p.mu.Unlock()
+
+		paced := p.pacer.Wait(p.ctx)
+
+		p.mu.Lock()
+		k, why, ok := p.nextDial()
+		if !ok || paced != nil || p.dialers > p.mostDialers() {
+			p.dialers--
+			p.mu.Unlock()
+			return
+		}
+		c := &conn{pool: p, key: k, opts: p.opts, book: &p.main, born: p.now()}
+		p.main.enter()
+		k.n[dialing]++
+		k.recount()
+		p.count.opens[why]++
+		p.mu.Unlock()
+
+		err := c.connect(p.ctx, k.name, why)
+
+		p.mu.Lock()
+		failures := p.hold.failures
+		var failed *DialError
+		if err != nil {
+			failed = p.failed(c, err)
+		} else {
+			p.arrived(c)
+		}
+		p.mu.Unlock()
+
+		log := c.opts.Log
+		switch {
+		case failed != nil:
+			log.Warn("dial failed", "fold", "dial", "backend", c.opts.Name, "err", failed)
+		case err == nil && failures > 0:
+			log.Info("dial succeeded again", "fold", "dial", "backend", c.opts.Name, "failures_in_a_row", failures)
+		}
+	}
+}
+
+// connect dials c. It runs without the lock, for up to DialTimeout.
+func (c *conn) connect(ctx context.Context, key string, why reason.Open) error {
+	ctx, cancel := context.WithTimeout(ctx, c.opts.DialTimeout)
+	defer cancel()
+	var err error
+	c.sock, c.attached, err = c.opts.Connect(ctx, key)
+	if err == nil && c.opts.OnOpen != nil {
+		c.opts.OnOpen(c.sock, why)
+	}
+	return err
+}
+
+// nextDial says for which key to dial: that of the oldest waiter for whom no
+// connection is on the way, else the warm key. mu is held.
+func (p *Pool) nextDial() (*keyed, reason.Open, bool) {
+	if p.closed || p.hold.active(p.now()) || p.main.open >= p.opts.MaxOpen {
+		return nil, 0, false
+	}
+	if p.need > 0 {
+		p.scan++
+		for w := p.queue.Oldest(); w != nil; w = w.Newer() {
+			k := w.Want.key
+			if p.provided(w) {
+				continue
+			}
+			if w.Want.fresh {
+				return k, reason.OpenFresh, true
+			}
+			return k, reason.OpenDemand, true
+		}
+	}
+	if p.warmNeed() > 0 {
+		return p.keyed(p.opts.WarmKey), reason.OpenMinIdle, true
+	}
+	return nil, 0, false
+}
+
+// arrived finds the first use for a connection just dialled. mu is held.
+func (p *Pool) arrived(c *conn) {
+	now := p.now()
+	p.hold.ok()
+	c.key.hold.ok()
+	p.count.dials[DialOK]++
+	c.born, c.idleSince = now, now
+	c.jitter = p.rand.Int64N(201) - 100
+	c.key.register(c)
+	if why, ok := p.unwanted(c, now); ok {
+		p.close(c, why)
+	} else if !p.handOver(c) {
+		p.stack(c)
+	}
+	p.noteWarm()
+	p.plan()
+}
+
+// failed books a failed dial and tells those who have nothing else to hope for.
+// It returns what to log, nil if nobody needs to know. mu is held.
+func (p *Pool) failed(c *conn, err error) *DialError {
+	now, k := p.now(), c.key
+	c.to(closed)
+	if p.closed || c.opts != p.opts && !c.opts.sameEndpoint(p.opts) {
+		p.count.dials[DialAbandoned]++
+		p.forget(k)
+		p.noteEmpty()
+		p.plan()
+		return nil // it says nothing about today's endpoint
+	}
+	e := c.opts.dialError(err)
+	p.count.dials[classify(e)]++
+	hold := &p.hold
+	if e.KeyOnly {
+		p.hold.ok() // the endpoint did answer
+		hold = &k.hold
+	}
+	hold.fail(e, now)
+	k.recount()
+	for w := p.queue.Oldest(); w != nil; {
+		newer := w.Newer()
+		if err := p.hopeless(w.Want, now); err != nil {
+			p.queue.Fail(w, err)
+			p.count.failedFast++
+		}
+		w = newer
+	}
+	p.ringAt(hold.until, now)
+	p.forget(k)
+	p.plan()
+	return e
+}
+
+// hopeless returns the error for a waiter that cannot be served before its
+// dials are held down no more: no connection that would do is open or on its
+// way. mu is held.
+func (p *Pool) hopeless(w want, now time.Duration) error {
+	k := w.key
+	if k.n[dialing] > 0 || k.live() > 0 && !w.fresh {
+		return nil
+	}
+	if p.hold.active(now) {
+		return p.hold.last
+	}
+	if k.hold.active(now) {
+		return k.hold.last
+	}
+	return nil
+}
+
+func (o *Options) dialError(err error) *DialError {
+	_, keyOnly := errors.AsType[*KeyError](err)
+	return &DialError{Backend: o.Name, Address: o.Address, Local: IsLocal(err), KeyOnly: keyOnly, Err: err}
+}
+
+// alarm wakes the pool when dials are held down no more. One timer serves the
+// pool and all keys; it is set to the earliest.
+type alarm struct {
+	timer *time.Timer
+	at    time.Duration // 0 is not set
+}
+
+func (p *Pool) ringAt(at, now time.Duration) {
+	if p.alarm.at == 0 || at < p.alarm.at {
+		p.alarm.at = at
+		p.alarm.timer.Reset(max(0, at-now))
+	}
+}
+
+func (p *Pool) ring() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.alarm.at = 0
+	now := p.now()
+	for _, k := range p.keys {
+		if k.hold.failing() {
+			k.recount()
+			if k.hold.active(now) {
+				p.ringAt(k.hold.until, now)
+			}
+			p.forget(k)
+		}
+	}
+	p.plan()
+}

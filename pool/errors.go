@@ -1,0 +1,107 @@
+package pool
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"weir/limiter"
+)
+
+// What Acquire returns, wrapped with the backend's name and numbers, besides
+// *DialError and the context's error.
+var (
+	ErrQueueFull    = limiter.ErrQueueFull
+	ErrQueueTimeout = limiter.ErrQueueTimeout
+	ErrClosed       = errors.New("pool is closed")
+)
+
+// ErrLocal is matched by a DialError whose cause is on this machine (no ports,
+// no descriptors, no memory, a firewall). The backend is not to blame for it
+// and must not be ejected.
+var ErrLocal = errors.New("local resources are exhausted")
+
+// DialError is a failed dial. Waiters that have nothing else to hope for get
+// it, and so do those who come while dials are held down.
+type DialError struct {
+	Backend  string
+	Address  string
+	Local    bool          // see ErrLocal
+	KeyOnly  bool          // see KeyError
+	Failures int           // in a row
+	Hold     time.Duration // no dial for so long from then
+	Err      error
+}
+
+func (e *DialError) Error() string {
+	text := fmt.Sprintf("backend %q: dial %s: %v", e.Backend, e.Address, e.Err)
+	if e.Failures > 0 {
+		text += fmt.Sprintf(" (failed %d times in a row, next dial in %v)", e.Failures, e.Hold.Round(time.Millisecond))
+	}
+	if hint := localHint(e.Err); hint != "" {
+		text += "; " + hint
+	}
+	return text
+}
+
+func (e *DialError) Unwrap() error { return e.Err }
+
+func (e *DialError) Is(target error) bool { return e.Local && target == ErrLocal }
+
+// KeyError is for Connect to return: the backend was reached and refused this
+// key (a wrong password, an unknown database). Other keys are dialled on.
+type KeyError struct{ Err error }
+
+func (e *KeyError) Error() string { return e.Err.Error() }
+func (e *KeyError) Unwrap() error { return e.Err }
+
+// localErrors are those errnos of socket, bind and connect that speak of this
+// machine, each with what to do. EACCES and EPERM: a rule of the local
+// firewall (ip_local_out answers with EPERM) or a security module.
+var localErrors = []struct {
+	errno syscall.Errno
+	hint  string
+}{
+	{syscall.EADDRNOTAVAIL, "no local port is free towards this address: widen net.ipv4.ip_local_port_range or lower pool.max_open and dial.rate"},
+	{syscall.EADDRINUSE, "the local port is taken: widen net.ipv4.ip_local_port_range or drop the fixed source address"},
+	{syscall.EMFILE, "this process may open no more files: raise its limit (ulimit -n, LimitNOFILE)"},
+	{syscall.ENFILE, "the system may open no more files: raise fs.file-max"},
+	{syscall.ENOBUFS, "the kernel has no buffers left: look at net.ipv4.tcp_mem"},
+	{syscall.ENOMEM, "the kernel has no memory left"},
+	{syscall.EACCES, "this machine forbids it: look at its firewall and security modules"},
+	{syscall.EPERM, "this machine forbids it: look at its firewall and security modules"},
+}
+
+// IsLocal says whether err, of a dial, has its cause on this machine.
+func IsLocal(err error) bool { return localHint(err) != "" }
+
+func localHint(err error) string {
+	var errno syscall.Errno
+	if !errors.As(err, &errno) {
+		return ""
+	}
+	for _, l := range localErrors {
+		if errno == l.errno {
+			return l.hint
+		}
+	}
+	return ""
+}
+
+// explain wraps what ended a wait.
+func (o *Options) explain(err error) error {
+	switch {
+	case errors.Is(err, ErrQueueFull):
+		return fmt.Errorf("backend %q: %w: %d may wait (queue.max) for %d connections (pool.max_open)",
+			o.Name, ErrQueueFull, o.QueueMax, o.MaxOpen)
+	case errors.Is(err, ErrQueueTimeout):
+		return fmt.Errorf("backend %q: %w: %v (queue.timeout) for one of %d connections (pool.max_open)",
+			o.Name, ErrQueueTimeout, o.QueueTimeout, o.MaxOpen)
+	default:
+		if _, ok := errors.AsType[*DialError](err); ok {
+			return err // names the backend itself
+		}
+		return fmt.Errorf("backend %q: %w", o.Name, err)
+	}
+}

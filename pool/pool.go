@@ -1,0 +1,266 @@
+package pool
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/puddle/v2"
+
+	"weir/internal/hist"
+	"weir/internal/reason"
+	"weir/limiter"
+)
+
+// Pool keeps the connections to one endpoint. All methods are safe for
+// concurrent use. Close ends it and everything it started.
+type Pool struct {
+	epoch time.Time // times are kept as durations since then: small, monotonic
+	pacer *limiter.Pacer
+
+	ctx    context.Context // of dials; ends in Close
+	cancel context.CancelFunc
+	group  sync.WaitGroup // dialers and the reaper
+
+	// mu guards all below, the fields of conns and keys, and both queues.
+	// Under it there is no I/O: no dial, no look at a socket, no close, no
+	// log line, no hook. Each can take longer than a request may.
+	mu      sync.Mutex
+	opts    *Options // replaced whole, never changed
+	errFull error    // refusals come in storms: built once for these opts
+	closed  bool
+	emptied chan struct{} // closed when closed and no socket is left
+
+	keys    map[string]*keyed
+	idle    idleList
+	queue   *limiter.Queue[Lease, want]
+	main    census // against MaxOpen
+	side    census // against Reserved
+	turns   *limiter.Queue[struct{}, struct{}]
+	need    int      // waiters, of all keys, for whom no connection is on the way
+	dialers int      // goroutines
+	scan    int      // see provided
+	culls   []*keyed // keys with condemned connections
+	scratch []*puddle.Resource[*conn]
+	rand    *rand.Rand
+
+	hold    holddown
+	learned idleLimit
+	alarm   alarm
+	recycle time.Duration // until when turns to close for age are used up
+
+	warm      chan struct{} // closed when MinIdle was reached for the first time
+	warmed    bool
+	wakeUp    chan struct{} // one token: there is something idle again
+	sleeping  bool          // the reaper has nothing to do
+	tellLimit time.Duration // the learned limit the reaper has to warn of, and
+	toldLimit time.Duration // the one it warned of last
+
+	count counters
+	waits hist.Hist
+	said  atomic.Int64 // the last LearnIdle, so that its repeats cost nothing
+}
+
+// want is what a waiter waits for.
+type want struct {
+	key   *keyed
+	fresh bool // newly dialled, nothing else
+}
+
+func (w want) fits(c *conn) bool { return w.key == c.key && !(w.fresh && c.used) }
+
+// New returns a pool that dials its MinIdle connections at once; Warm waits for
+// them. It fails if the options make no sense.
+func New(o Options) (*Pool, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	pacer, err := limiter.NewPacer(o.DialRate)
+	if err != nil {
+		return nil, fmt.Errorf("backend %q: dial.rate: %w", o.Name, err)
+	}
+	seed := o.Seed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	p := &Pool{
+		epoch:   time.Now(),
+		pacer:   pacer,
+		opts:    &o,
+		errFull: o.explain(ErrQueueFull),
+		emptied: make(chan struct{}),
+		keys:    make(map[string]*keyed),
+		rand:    rand.New(rand.NewPCG(seed, seed)),
+		warm:    make(chan struct{}),
+		wakeUp:  make(chan struct{}, 1),
+	}
+	p.count.make()
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.queue = limiter.NewQueue[Lease](&p.mu, o.QueueMax, o.QueueTimeout, p.leftQueue)
+	p.turns = limiter.NewQueue[struct{}, struct{}](&p.mu, sideWaiters, o.QueueTimeout, nil)
+	p.alarm.timer = time.AfterFunc(time.Hour, p.ring)
+	p.alarm.timer.Stop()
+	p.group.Go(p.reap)
+
+	p.mu.Lock()
+	p.noteWarm()
+	p.plan()
+	p.mu.Unlock()
+	return p, nil
+}
+
+// now is the pool's time.
+func (p *Pool) now() time.Duration { return time.Since(p.epoch) }
+
+// Warm returns when MinIdle connections are open for the first time, or with
+// ctx, then with the last dial's error if there was one.
+func (p *Pool) Warm(ctx context.Context) error {
+	select {
+	case <-p.warm:
+		return nil
+	case <-p.ctx.Done():
+		return p.options().explain(ErrClosed)
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o, live := p.opts, 0
+	if k := p.keys[o.WarmKey]; k != nil {
+		live = k.live()
+	}
+	err := fmt.Errorf("backend %q: %d of %d connections open (pool.min_idle): %w", o.Name, live, o.MinIdle, ctx.Err())
+	if p.hold.last != nil {
+		err = fmt.Errorf("%w; %w", err, p.hold.last)
+	}
+	return err
+}
+
+// warmNeed is how many connections MinIdle lacks, not counting those on the way
+// or needed anyway.
+func (p *Pool) warmNeed() int {
+	if p.opts.MinIdle == 0 {
+		return 0
+	}
+	k := p.keyed(p.opts.WarmKey)
+	if k.hold.active(p.now()) {
+		return 0
+	}
+	return max(0, p.opts.MinIdle-k.live()-k.n[dialing]-k.need)
+}
+
+func (p *Pool) noteWarm() {
+	if p.warmed {
+		return
+	}
+	if k := p.keys[p.opts.WarmKey]; p.opts.MinIdle == 0 || k != nil && k.live() >= p.opts.MinIdle {
+		p.warmed = true
+		close(p.warm)
+	}
+}
+
+func (p *Pool) options() *Options {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.opts
+}
+
+// leftQueue is called by the queue, with mu held, for each who leaves it.
+func (p *Pool) leftQueue(w want) {
+	w.key.waiting--
+	w.key.recount()
+	p.forget(w.key)
+}
+
+// Apply changes the settings while the pool works. Connections stay, unless
+// Address or Stamp changed: then the idle are closed now and the leased when
+// they come back. A lower MaxOpen closes the coldest idle ones, and leased ones
+// as they come back; until the count is below it, nothing is dialled.
+func (p *Pool) Apply(o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if err := p.pacer.SetRate(o.DialRate); err != nil {
+		return fmt.Errorf("backend %q: dial.rate: %w", o.Name, err)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return o.explain(ErrClosed)
+	}
+	old := p.opts
+	p.opts, p.errFull = &o, o.explain(ErrQueueFull)
+	p.queue.SetLimits(o.QueueMax, o.QueueTimeout)
+	p.turns.SetLimits(sideWaiters, o.QueueTimeout)
+	if !o.sameEndpoint(old) {
+		// What the old endpoint did says nothing of the new one.
+		p.hold.ok()
+		p.learned = idleLimit{}
+		p.said.Store(0)
+		for _, k := range p.keys {
+			k.hold.ok()
+			k.recount()
+		}
+		p.closeColdest(p.main.open, reason.CloseGeneration)
+	}
+	p.closeColdest(p.surplus(), reason.CloseResized)
+	if o.IdleTimeout != old.IdleTimeout || !o.sameEndpoint(old) {
+		p.toldLimit = 0
+		p.noteLimit()
+	}
+	p.plan()
+	p.planSide()
+	return nil
+}
+
+// surplus is how many more connections are kept than MaxOpen allows.
+func (p *Pool) surplus() int { return p.main.open - p.main.n[closing] - p.opts.MaxOpen }
+
+// Close ends the pool: who waits gets ErrClosed, what is idle is closed, what
+// is leased is awaited until ctx ends. Connections that come back later are
+// still closed properly. It returns when all goroutines of the pool have ended,
+// and an error if connections are still out.
+func (p *Pool) Close(ctx context.Context) error {
+	p.mu.Lock()
+	if !p.closed {
+		p.closed = true
+		p.queue.FailAll(ErrClosed)
+		p.turns.FailAll(ErrClosed)
+		p.closeColdest(p.main.open, reason.CloseDrain)
+		p.alarm.timer.Stop()
+		p.noteEmpty()
+	}
+	p.mu.Unlock()
+	p.cancel()
+	p.pacer.Stop()
+	p.group.Wait()
+
+	select {
+	case <-p.emptied:
+		return nil
+	case <-ctx.Done():
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return fmt.Errorf("backend %q: %d connections still leased, %d being closed: %w",
+		p.opts.Name, p.main.n[leased]+p.side.n[leased], p.main.n[closing]+p.side.n[closing], ctx.Err())
+}
+
+func (p *Pool) noteEmpty() {
+	if p.closed && p.main.open == 0 && p.side.open == 0 {
+		select {
+		case <-p.emptied:
+		default:
+			close(p.emptied)
+		}
+	}
+}

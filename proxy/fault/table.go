@@ -1,0 +1,182 @@
+package fault
+
+import "log/slog"
+
+// The two sentences that a client needs most, so that they are always the same.
+const (
+	notSent    = "the request was not passed on, so it is safe to send it again"
+	mayHaveRun = "the request may have been carried out"
+)
+
+// table is the one place where a fault gets its consequences. Statuses follow
+// RFC 9110, section 15; 499 is nginx's word in access logs and never goes out.
+//
+// Another protocol adds columns to Row, and cells here, not a second table.
+var table = [kinds]Row{
+	None: {Label: "none"},
+
+	BadRequest: {
+		Label: "bad_request", Side: Client, Status: 400, Closes: true,
+		Text: "the request is not valid HTTP/1.1, so it was not passed on",
+		Hint: "the sub label says which rule was broken; a strict gate refuses what two parsers could read differently",
+	},
+	URITooLong: {
+		Label: "uri_too_long", Side: Client, Status: 414, Closes: true,
+		Text: "the request's target is longer than this server takes",
+		Hint: "the target counts into listeners[].max_header",
+	},
+	HeaderTooLarge: {
+		Label: "header_too_large", Side: Client, Status: 431, Closes: true,
+		Text: "the request's header section is larger, or has more fields, than this server takes; large cookies are the usual cause",
+		Hint: "raise listeners[].max_header, and see that the backend takes as much",
+	},
+	BodyTooLarge: {
+		Label: "body_too_large", Side: Client, Status: 413,
+		Text: "the request's body is larger than this server takes",
+		Hint: "the listener's bound on request bodies is lower than this request's",
+	},
+	Expectation: {
+		Label: "expectation", Side: Client, Status: 417, Closes: true,
+		Text: "the only expectation understood here is 100-continue",
+		Hint: "RFC 9110 section 10.1.1 knows no other",
+	},
+	NotImplemented: {
+		Label: "not_implemented", Side: Client, Status: 501, Closes: true,
+		Text: "the request uses a method or a transfer coding that is not supported here",
+		Hint: "CONNECT and transfer codings other than chunked are refused",
+	},
+	Version: {
+		Label: "version", Side: Client, Status: 505, Closes: true,
+		Text: "only HTTP/1.0 and HTTP/1.1 are spoken here",
+		Hint: "a client that speaks HTTP/2 without TLS needs a proxy that does",
+	},
+	NoRoute: {
+		Label: "no_route", Side: Client, Status: 404,
+		Text: "nothing is served under this host and path",
+		Hint: "no entry of listeners[].routes matches; an entry without host and path, or listeners[].backend, takes the rest",
+	},
+	AmbiguousPath: {
+		Label: "ambiguous_path", Side: Client, Status: 400,
+		Text: "the path holds dot segments, or encoded slashes or backslashes, and could be read in two ways; send it normalised",
+		Hint: "such a path could cross from one of listeners[].routes into another's",
+	},
+	NotAllowed: {
+		Label: "not_allowed", Side: Client, Status: 403, Closes: true,
+		Text: "your address is not among those that may connect here",
+		Hint: "listeners[].allow does not hold the client's address",
+	},
+	HeaderTimeout: {
+		Label: "header_timeout", Side: Client, Status: 408, Closes: true,
+		Text: "the head of the request did not arrive in time",
+		Hint: "listeners[].timeouts.header; many at once look like an attack with slow clients",
+	},
+	BodyTimeout: {
+		Label: "body_timeout", Side: Client, Status: 408, Closes: true,
+		// What had arrived may be with the backend already.
+		MayHaveRun: true,
+		Text:       "the body of the request stopped arriving; " + mayHaveRun,
+		Hint:       "listeners[].timeouts.body_idle is the longest pause inside a body",
+	},
+	ClientGone: {
+		Label: "client_gone", Side: Client, Status: 499, Closes: true, MayHaveRun: true,
+		Text: "the client left before its response was written",
+		Hint: "expected now and then; many of them mean that clients give up before weir does, see request_seconds",
+	},
+
+	MaxClients: {
+		Label: "max_clients", Side: Weir, Status: 503, RetryAfter: true, Closes: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "this server holds as many connections as it may; " + notSent,
+		Hint: "listeners[].max_clients is reached",
+	},
+	QueueFull: {
+		Label: "queue_full", Side: Weir, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service is busy and the queue before it is full; " + notSent,
+		Hint: "backends[].queue.max requests wait already for backends[].pool.max_open connections",
+	},
+	QueueTimeout: {
+		Label: "queue_timeout", Side: Weir, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service stayed busy for as long as a request may wait; " + notSent,
+		Hint: "no connection came free within backends[].queue.timeout; the backend is slow or backends[].pool.max_open is small",
+	},
+	Draining: {
+		Label: "draining", Side: Weir, Status: 503, RetryAfter: true, Closes: true,
+		Text: "this server is shutting down; " + notSent,
+		Hint: "take this instance out of the balancer before it is stopped",
+	},
+	NoMemory: {
+		Label: "no_memory", Side: Weir, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "this server has no buffer to spare; " + notSent,
+		Hint: "the bound on buffer memory is reached; large bodies and slow readers hold it",
+	},
+	DialLocal: {
+		Label: "dial_local", Side: Weir, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelError,
+		Text: "this server could not open a connection to the service; " + notSent,
+		Hint: "this machine ran out of local ports, descriptors or socket memory; weir doctor says which. The backend is not blamed",
+	},
+	Internal: {
+		Label: "internal", Side: Weir, Status: 500, Closes: true, MayHaveRun: true,
+		Log: LogEach, Level: slog.LevelError,
+		Text: "an error inside this server; " + mayHaveRun,
+		Hint: "a bug in weir: please report it with the log line",
+	},
+
+	DialRefused: {
+		Label: "dial_refused", Side: Backend, Status: 502,
+		Log: LogFolded, Level: slog.LevelError,
+		Text: "the service takes no connections; " + notSent,
+		Hint: "nothing listens at backends[].endpoints, or a packet filter answers for it",
+	},
+	DialTimeout: {
+		Label: "dial_timeout", Side: Backend, Status: 504,
+		Log: LogFolded, Level: slog.LevelError,
+		Text: "the service did not take a connection in time; " + notSent,
+		Hint: "backends[].dial.timeout passed: the host is gone, packets are dropped, or its accept queue is full",
+	},
+	BackendClosed: {
+		Label: "backend_closed", Side: Backend, Status: 502, Retry: ReusedOnly, MayHaveRun: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service closed the connection without an answer; " + mayHaveRun,
+		Hint: "on a fresh connection this is the backend's own failure; see its log",
+	},
+	BackendReset: {
+		Label: "backend_reset", Side: Backend, Status: 502, Retry: ReusedOnly, MayHaveRun: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service reset the connection without an answer; " + mayHaveRun,
+		Hint: "the backend crashed, or it closed with bytes of the request unread",
+	},
+	StaleUnsafe: {
+		Label: "stale_unsafe", Side: Backend, Status: 502, MayHaveRun: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service closed a kept connection under this request; " + mayHaveRun + ", so it was not sent twice",
+		Hint: "the backend's own idle timeout is shorter than backends[].pool.idle_timeout: lower ours or raise theirs",
+	},
+	ResponseTimeout: {
+		Label: "response_timeout", Side: Backend, Status: 504, MayHaveRun: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service did not answer in time; " + mayHaveRun,
+		Hint: "backends[].timeouts.response_header passed before the first byte",
+	},
+	ResponseStalled: {
+		Label: "response_stalled", Side: Backend, Status: 504, Closes: true, MayHaveRun: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service stopped in the middle of its answer; " + mayHaveRun,
+		Hint: "backends[].timeouts.body_idle passed inside a response, or the backend closed before its end; a response already begun is cut, never added to",
+	},
+	BadResponse: {
+		Label: "bad_response", Side: Backend, Status: 502, MayHaveRun: true,
+		Log: LogFolded, Level: slog.LevelError,
+		Text: "the service's answer is not valid HTTP; " + mayHaveRun,
+		Hint: "the sub label says which rule was broken; is backends[].endpoints an HTTP port?",
+	},
+	ResponseTooLargeHead: {
+		Label: "response_too_large_head", Side: Backend, Status: 502, MayHaveRun: true,
+		Log: LogFolded, Level: slog.LevelError,
+		Text: "the header section of the service's answer is larger than this server takes; " + mayHaveRun,
+		Hint: "the backend sets many or large cookies",
+	},
+}

@@ -1,0 +1,200 @@
+package http1
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"weir/internal/reason"
+	"weir/internal/sock"
+	"weir/pool"
+	"weir/proxy/fault"
+)
+
+// exchange takes a lease, sends the request and relays the response. It reports
+// whether the client's connection is kept.
+func (s *session) exchange() (keep bool) {
+	be := s.route.Backend
+	be.Retries.Request()
+	s.upload.stopping.Store(false)
+	s.upload.done = nil
+	s.answer.reset()
+	for sent := false; ; sent = true {
+		lease, k := s.acquire(be, sent)
+		if k != fault.None {
+			return s.refuse(k, nil)
+		}
+		if s.answer.buf == nil {
+			s.answer.buf = newBuffer(answerSize, s.front.budget)
+		}
+		f := s.send(lease.Conn(), be)
+		if f == nil {
+			keep = s.respond(lease, be)
+			s.answer.free(s.front.budget)
+			return keep
+		}
+		k, why := s.judge(f, lease.Reused())
+		if k == fault.StaleUnsafe && !sent && s.replayable(f.wrote) && be.Retries.Allow() {
+			lease.Discard(reason.CloseStale)
+			s.counts.staleRetries.Add(1)
+			continue
+		}
+		s.upload.stop(lease.Conn())
+		lease.Discard(why)
+		s.answer.free(s.front.budget)
+		if s.upload.clientFault() == fault.ClientGone {
+			s.count(fault.ClientGone)
+			s.end(sock.EndLost)
+			return false
+		}
+		return s.refuse(k, s.upload.rej)
+	}
+}
+
+// acquire takes a lease; fresh asks for a connection that was not used before.
+func (s *session) acquire(be *Backend, fresh bool) (l pool.Lease, k fault.Kind) {
+	var err error
+	if fresh {
+		l, err = be.Pool.AcquireFresh(s.front.ctx, "")
+	} else {
+		l, err = be.Pool.Acquire(s.front.ctx, "")
+	}
+	if err == nil {
+		return l, fault.None
+	}
+	k = acquireFault(err)
+	s.front.log.Log(context.Background(), k.Row().Level, "no connection to the backend", "fold", k.String(),
+		"listener", s.front.name, "backend", be.Name, "reason", k.String(), "err", err)
+	return l, k
+}
+
+// acquireFault sorts the errors of Acquire.
+func acquireFault(err error) fault.Kind {
+	var dial *pool.DialError
+	switch {
+	case errors.Is(err, pool.ErrQueueFull):
+		return fault.QueueFull
+	case errors.Is(err, pool.ErrQueueTimeout):
+		return fault.QueueTimeout
+	case errors.Is(err, pool.ErrClosed), errors.Is(err, context.Canceled):
+		return fault.Draining
+	case errors.Is(err, pool.ErrLocal):
+		return fault.DialLocal
+	case errors.As(err, &dial):
+		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
+			return fault.DialTimeout
+		}
+		return fault.DialRefused
+	}
+	return fault.Internal
+}
+
+// failure is an exchange that brought no byte of a response.
+type failure struct {
+	wrote int
+	err   error
+}
+
+// send sends the request and reads the first bytes of the response into
+// s.answer.buf. A body that was not read ahead whole is streamed by an upload.
+func (s *session) send(c sock.Conn, be *Backend) *failure {
+	s.out = AppendRequest(s.out[:0], s.in.bytes(), &s.req, &s.edit)
+	into := s.answer.buf.room()
+	c.WriteWithin(be.BodyIdle)
+	if !s.body.done {
+		if s.req.Expect100 && !s.edit.CutExpect {
+			return s.askFirst(c, be)
+		}
+		s.upload.start(c, be, s.out)
+		return s.await(c, be, be.ResponseHeader)
+	}
+	c.ReadWithin(be.ResponseHeader)
+	data := s.body.data()
+	var wrote, n int
+	var err error
+	if len(s.out)+len(data) <= writeBlock {
+		s.body.closed = false
+		s.out = s.body.appendFront(s.out)
+		s.out = append(s.out, data...)
+		s.out = s.body.appendBack(s.out)
+		wrote, n, err = c.Exchange(s.out, into)
+	} else if wrote, err = s.body.send(c, s.out); err == nil {
+		n, err = c.Read(into)
+	}
+	s.answer.buf.w += n
+	if n == 0 {
+		return s.answer.failed(wrote, err)
+	}
+	return nil
+}
+
+// await reads the first bytes of a response while an upload runs. The time for
+// the response counts from the upload's end.
+func (s *session) await(c sock.Conn, be *Backend, wait time.Duration) *failure {
+	for {
+		running := s.upload.running()
+		c.ReadWithin(wait)
+		n, err := c.Read(s.answer.buf.room())
+		s.answer.buf.w += n
+		switch {
+		case n > 0:
+			return nil
+		case running && errors.Is(err, os.ErrDeadlineExceeded) && s.upload.clientFault() == fault.None:
+			continue
+		}
+		return s.answer.failed(1, err)
+	}
+}
+
+// continueWait is how long a backend may think about an Expect: 100-continue
+// before the body is sent to it anyway (RFC 9110, section 10.1.1).
+const continueWait = time.Second
+
+// askFirst sends the head of a request whose client wants to be told first.
+func (s *session) askFirst(c sock.Conn, be *Backend) *failure {
+	c.ReadWithin(continueWait)
+	wrote, n, err := c.Exchange(s.out, s.answer.buf.room())
+	s.answer.buf.w += n
+	switch {
+	case n > 0:
+		s.answer.asked = true // respond looks for the 100
+		return nil
+	case !errors.Is(err, os.ErrDeadlineExceeded):
+		return s.answer.failed(wrote, err)
+	}
+	s.say100() // a client that is gone is noticed by the upload
+	s.body.headSent()
+	s.upload.start(c, be, nil)
+	return s.await(c, be, be.ResponseHeader)
+}
+
+// judge says what a failure means, and why the connection is closed for it.
+func (s *session) judge(f *failure, reused bool) (fault.Kind, reason.Close) {
+	if k := s.upload.clientFault(); k != fault.None {
+		return k, reason.CloseClientGone
+	}
+	switch {
+	case errors.Is(f.err, os.ErrDeadlineExceeded):
+		return fault.ResponseTimeout, reason.CloseTimeout
+	case reused && broken(f.err):
+		return fault.StaleUnsafe, reason.CloseStale
+	case f.err == io.EOF:
+		return fault.BackendClosed, reason.CloseBackendError
+	}
+	return fault.BackendReset, reason.CloseBackendError
+}
+
+// broken: the errors of a connection that the other side has closed.
+func broken(err error) bool {
+	return err == io.EOF || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// replayable says whether the request may be sent a second time after a reused
+// connection gave no byte back: all of it must still be here, and either doing
+// it twice is as good as once or nothing of it went out.
+func (s *session) replayable(wrote int) bool {
+	return s.body.done && s.upload.done == nil && (s.req.Verb.Idempotent() || wrote == 0)
+}

@@ -1,0 +1,205 @@
+package http1
+
+import (
+	"encoding/hex"
+	"math/rand/v2"
+
+	"weir/internal/reason"
+	"weir/internal/sock"
+	"weir/proxy/fault"
+)
+
+// exchanged is what is known of a backend connection when its exchange is over.
+type exchanged struct {
+	sent     bool // the request went out whole
+	complete bool // the response came in whole
+	extra    bool // bytes followed it
+	keep     bool // the backend said that it keeps the connection
+	upgraded bool
+}
+
+// reusable is the one place that decides whether a backend connection may
+// carry another client's request.
+func (x exchanged) reusable() (why reason.Close, ok bool) {
+	switch {
+	case x.upgraded:
+		return reason.CloseUpgraded, false
+	case !x.complete:
+		return reason.CloseBackendError, false
+	case x.extra:
+		return reason.CloseExtraBytes, false
+	case !x.sent:
+		return reason.CloseEarlyResponse, false
+	case !x.keep:
+		return reason.CloseSaidClose, false
+	}
+	return 0, true
+}
+
+// deliver writes the last bytes of a response, and ends the connection unless
+// it is kept. ours says that the client waits for our FIN.
+func (s *session) deliver(head, body []byte, keep, ours bool) bool {
+	ending := sock.EndFinished
+	switch {
+	case keep:
+	case ours:
+		ending = sock.EndOurs
+	default:
+		// Just before the last write: a FIN that is here now was sent
+		// without waiting for the response.
+		switch s.c.Look() {
+		case sock.PeerFIN:
+			ending = sock.EndHalfClosed
+		case sock.Readable:
+			ending = sock.EndUnread
+		}
+		if s.in.len() > 0 || !s.body.done {
+			ending = sock.EndUnread
+		}
+	}
+	if !s.writeAll(head, body) {
+		s.end(sock.EndLost)
+		return false
+	}
+	if keep {
+		return true
+	}
+	s.end(ending)
+	return false
+}
+
+// writeAll writes all to the client. What the socket does not take at once is
+// written in blocks with a deadline each, so that a client must take a block
+// per timeout and not a byte.
+func (s *session) writeAll(head, body []byte) bool {
+	s.c.WriteWithin(s.set.SendTimeout)
+	if len(body) == 0 && len(head) <= writeBlock {
+		_, err := s.c.Write(head)
+		return err == nil
+	}
+	if len(head)+len(body) <= writeBlock {
+		_, err := s.c.WriteTwo(head, body)
+		return err == nil
+	}
+	for _, p := range [2][]byte{head, body} {
+		n, err := s.c.TryWrite(p)
+		if err != nil {
+			return false
+		}
+		for p = p[n:]; len(p) > 0; p = p[n:] {
+			s.c.WriteWithin(s.set.SendTimeout)
+			n = min(len(p), writeBlock)
+			if _, err := s.c.Write(p[:n]); err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// reject answers a request that the scanner or the router refused.
+func (s *session) reject(rej *Reject) (keep bool) {
+	r := refusals[rej]
+	return s.answerFault(r.kind, r.answer)
+}
+
+// refuse answers a request with a fault; rej, if not nil, says more.
+func (s *session) refuse(k fault.Kind, rej *Reject) (keep bool) {
+	if rej != nil {
+		return s.reject(rej)
+	}
+	return s.answerFault(k, k.Answer())
+}
+
+// answerFault answers with rendered bytes. The connection is kept where it is
+// known where the next request begins.
+func (s *session) answerFault(k fault.Kind, a *fault.Answer) (keep bool) {
+	s.count(k)
+	whole := s.req.HeadLen > 0 && s.body.done
+	keep = whole && s.req.KeepAlive && !k.Closes() && !s.l.Draining()
+	form := fault.Form(0)
+	if !keep {
+		form |= fault.Close
+	}
+	if s.req.Verb == VerbHEAD {
+		form |= fault.NoBody
+	}
+	old := s.req.HeadLen > 0 && s.req.Minor == 0
+	if old {
+		form |= fault.HTTP10
+	}
+	if whole {
+		s.body.forwarded()
+	}
+	text := a.Bytes(form)
+	if !whole {
+		// The client may still be sending.
+		if !s.writeAll(text, nil) {
+			s.end(sock.EndLost)
+			return false
+		}
+		s.end(sock.EndUnread)
+		return false
+	}
+	return s.deliver(text, nil, keep, old && !keep)
+}
+
+// refusal is what a Reject becomes.
+type refusal struct {
+	kind   fault.Kind
+	answer *fault.Answer
+}
+
+// refusals has the answers to all Rejects, rendered once.
+var refusals = func() map[*Reject]refusal {
+	m := map[*Reject]refusal{}
+	for _, rej := range rejects {
+		k := kindOf(rej)
+		m[rej] = refusal{k, k.With(rej.Reason, rej.Text)}
+	}
+	return m
+}()
+
+// kindOf finds the fault whose status a Reject has.
+func kindOf(rej *Reject) fault.Kind {
+	switch rej {
+	case RejectNoRoute:
+		return fault.NoRoute
+	case RejectCrosses:
+		return fault.AmbiguousPath
+	}
+	switch rej.Status {
+	case 413:
+		return fault.BodyTooLarge
+	case 414:
+		return fault.URITooLong
+	case 417:
+		return fault.Expectation
+	case 431:
+		return fault.HeaderTooLarge
+	case 501:
+		return fault.NotImplemented
+	case 502:
+		return fault.BadResponse
+	case 505:
+		return fault.Version
+	}
+	return fault.BadRequest
+}
+
+// host is what a request without Host gets.
+func (b *Backend) host() []byte { return []byte(b.Address) }
+
+// makeID writes a random X-Request-Id: 128 bits in hexadecimal. It tells
+// requests apart and is no secret.
+func makeID(dst *[32]byte) []byte {
+	var raw [16]byte
+	for i := range 2 {
+		n := rand.Uint64()
+		for j := range 8 {
+			raw[8*i+j] = byte(n >> (8 * j))
+		}
+	}
+	hex.Encode(dst[:], raw[:])
+	return dst[:]
+}

@@ -1,0 +1,246 @@
+// Package http1 is the front for HTTP/1.0 and HTTP/1.1: it reads requests from
+// clients, forwards each over a leased backend connection, and relays the
+// response. A client's connection and a backend's have nothing in common but
+// the exchange: many short clients share few backend connections.
+//
+// The path of a request: session.go reads its head, body.go as much of its
+// body as is read ahead, exchange.go takes a lease and sends it, respond.go
+// relays the answer, finish.go decides what becomes of both connections.
+package http1
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/hist"
+	"weir/internal/sock"
+	"weir/limiter"
+	"weir/pool"
+	"weir/proxy/fault"
+)
+
+// Backend is where requests go.
+type Backend struct {
+	Name           string
+	Address        string // for Host, where an HTTP/1.0 request has none
+	Pool           *pool.Pool
+	Retries        *limiter.RetryBudget
+	ResponseHeader time.Duration // the longest wait for the first byte and the head of a response
+	BodyIdle       time.Duration // the longest pause inside a body, either way
+}
+
+// Route sends requests of one host and path prefix to a backend.
+type Route struct {
+	Rule
+	Backend *Backend
+	Strip   bool     // cut the prefix off the path
+	Set     []Line   // fields to set in the request
+	Remove  []string // fields to cut from the request
+}
+
+// Settings are what a Front can be changed to while it serves. They are
+// immutable once given to it.
+type Settings struct {
+	Routes    []Route
+	MaxHeader int
+	MaxURI    int
+	MaxBody   int64 // 0: no bound
+
+	HeaderTimeout time.Duration
+	BodyIdle      time.Duration
+	SendTimeout   time.Duration
+	IdleTimeout   time.Duration
+
+	Graceful   bool           // never answer a client's FIN with a reset
+	Allow      []netip.Prefix // nil: everybody
+	Trusted    []netip.Prefix // proxies whose X-Forwarded fields are believed
+	XForwarded bool
+	Forwarded  bool
+	Via        string
+	MakeID     bool // make X-Request-Id where a request has none
+
+	router *Router
+	via    []byte
+}
+
+// Front serves the clients of one listener.
+type Front struct {
+	name    string
+	sweeper *sock.Sweeper
+	budget  *Budget
+	log     *slog.Logger
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	set      atomic.Pointer[Settings]
+	sessions sync.Pool
+
+	stats stats
+}
+
+// NewFront makes a Front. Its listeners end before it does.
+func NewFront(name string, set *Settings, sweeper *sock.Sweeper, budget *Budget, log *slog.Logger) (*Front, error) {
+	f := &Front{name: name, sweeper: sweeper, budget: budget, log: log}
+	f.ctx, f.cancel = context.WithCancel(context.Background())
+	f.sessions.New = func() any { return newSession(f) }
+	f.stats.byBackend = map[string]*outcomes{}
+	if err := f.Apply(set); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Apply changes the settings for requests that begin from now on.
+func (f *Front) Apply(set *Settings) error {
+	rules := make([]Rule, len(set.Routes))
+	for i := range set.Routes {
+		rules[i] = set.Routes[i].Rule
+	}
+	router, err := NewRouter(rules)
+	if err != nil {
+		return fmt.Errorf("listener %q: %w", f.name, err)
+	}
+	set.router = router
+	if set.Via != "" {
+		set.via = []byte("1.1 " + set.Via)
+	}
+	for i := range set.Routes {
+		f.stats.of(set.Routes[i].Backend.Name) // made now, so that a request allocates nothing
+	}
+	f.set.Store(set)
+	return nil
+}
+
+// Interrupt makes requests that wait for a backend connection give up.
+func (f *Front) Interrupt() { f.cancel() }
+
+// stateServed is what a parked session leaves behind: whether the client had
+// an answer before. It is boxed once.
+var stateServed, stateNew any = true, false
+
+// Serve runs a client's session; see sock.Handler.
+func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
+	set := f.set.Load()
+	peer := c.RemoteAddr().Addr()
+	graceful := set.Graceful || contains(set.Trusted, peer)
+	served := state == stateServed
+	switch w {
+	case sock.WakeExpired, sock.WakeDraining:
+		f.sweeper.End(c, sock.EndOurs, graceful, l.Gone())
+		return sock.Next{}
+	case sock.WakeFull:
+		f.turnAway(l, c, fault.MaxClients, graceful)
+		return sock.Next{}
+	case sock.WakeAccepted:
+		if len(set.Allow) > 0 && peer.IsValid() && !contains(set.Allow, peer) {
+			f.turnAway(l, c, fault.NotAllowed, graceful)
+			return sock.Next{}
+		}
+	}
+	s := f.sessions.Get().(*session)
+	s.begin(l, c, set, peer, graceful, served)
+	next := s.run(w == sock.WakeReadable)
+	s.release()
+	f.sessions.Put(s)
+	return next
+}
+
+// turnAway answers a client whose request is not read.
+func (f *Front) turnAway(l *sock.Listener, c sock.Conn, k fault.Kind, graceful bool) {
+	f.stats.refused.count(k)
+	c.WriteWithin(time.Second)
+	if _, err := c.TryWrite(k.Response(true)); err != nil {
+		f.sweeper.End(c, sock.EndLost, graceful, l.Gone())
+		return
+	}
+	f.sweeper.End(c, sock.EndUnread, graceful, l.Gone())
+}
+
+func contains(set []netip.Prefix, a netip.Addr) bool {
+	for _, p := range set {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// stats are a Front's counters. The sessions add to them; Stats reads them.
+type stats struct {
+	requestSeconds hist.Hist // from the first byte of the head to the last of the response
+
+	refused outcomes // before a route was known
+
+	mu        sync.Mutex
+	byBackend map[string]*outcomes
+}
+
+// classes of statuses that backends gave, 1xx to 5xx.
+const classes = 6
+
+// outcomes counts how requests ended: by the class of the backend's status, or
+// by fault.
+type outcomes struct {
+	staleRetries atomic.Uint64 // requests that were sent a second time
+	class        [classes]atomic.Uint64
+	kind         [64]atomic.Uint64
+}
+
+func (o *outcomes) count(k fault.Kind) { o.kind[k].Add(1) }
+func (o *outcomes) status(status int)  { o.class[status/100%classes].Add(1) }
+func (s *stats) of(name string) *outcomes {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.byBackend[name]
+	if o == nil {
+		o = new(outcomes)
+		s.byBackend[name] = o
+	}
+	return o
+}
+
+// Stats is a Front's state by value.
+type Stats struct {
+	Requests       map[string]map[string]uint64 // by backend ("" before one was chosen) and outcome
+	RequestSeconds hist.Snapshot
+	StaleRetries   map[string]uint64 // by backend
+}
+
+// Stats returns the counts so far.
+func (f *Front) Stats() Stats {
+	s := &f.stats
+	st := Stats{
+		Requests:       map[string]map[string]uint64{"": s.refused.snapshot()},
+		RequestSeconds: s.requestSeconds.Snapshot(),
+		StaleRetries:   map[string]uint64{},
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, o := range s.byBackend {
+		st.Requests[name] = o.snapshot()
+		st.StaleRetries[name] = o.staleRetries.Load()
+	}
+	return st
+}
+
+var classNames = [classes]string{1: "1xx", 2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"}
+
+func (o *outcomes) snapshot() map[string]uint64 {
+	m := map[string]uint64{}
+	for i, name := range classNames {
+		if n := o.class[i].Load(); n > 0 {
+			m[name] = n
+		}
+	}
+	for _, k := range fault.Kinds() {
+		if n := o.kind[k].Load(); n > 0 {
+			m[k.String()] = n
+		}
+	}
+	return m
+}

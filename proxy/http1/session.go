@@ -1,0 +1,241 @@
+package http1
+
+import (
+	"errors"
+	"io"
+	"net/netip"
+	"os"
+	"time"
+
+	"weir/internal/sock"
+	"weir/proxy/fault"
+)
+
+// session is one client's life while it has a goroutine. Sessions are used
+// again: whatever is set in begin or per request must not be relied on before.
+type session struct {
+	front    *Front
+	set      *Settings
+	l        *sock.Listener
+	c        sock.Conn
+	peer     netip.Addr
+	graceful bool
+	served   bool // the client has had an answer
+	ended    bool // c was given to the sweeper
+
+	in  *buffer // what the client sent and we have not used
+	req Request
+
+	began  time.Time
+	route  *Route
+	counts *outcomes
+	edit   RequestEdit
+	redit  ResponseEdit
+	ip     [48]byte
+	id     [32]byte
+	body   requestBody
+	out    []byte // a head that is being composed
+	answer answer
+	upload upload
+}
+
+func newSession(f *Front) *session {
+	s := &session{front: f, out: make([]byte, 0, headSize)}
+	s.upload.s = s
+	return s
+}
+
+func (s *session) begin(l *sock.Listener, c sock.Conn, set *Settings, peer netip.Addr, graceful, served bool) {
+	s.l, s.c, s.set, s.peer, s.graceful, s.served = l, c, set, peer, graceful, served
+	s.ended = false
+	s.in = newBuffer(headSize, s.front.budget)
+	s.edit = RequestEdit{Proto: protoHTTP, Via: set.via, RFC7239: set.Forwarded}
+	s.redit = ResponseEdit{Via: set.via}
+	switch {
+	case !set.XForwarded:
+		s.edit.Forward = ForwardKeep
+	case contains(set.Trusted, peer):
+		s.edit.Forward = ForwardAppend
+	default:
+		s.edit.Forward = ForwardReplace
+	}
+	s.edit.ClientIP = nil
+	if peer.IsValid() {
+		s.edit.ClientIP = peer.WithZone("").AppendTo(s.ip[:0])
+	}
+}
+
+var protoHTTP = []byte("http")
+
+// release gives up what the session holds beyond itself.
+func (s *session) release() {
+	s.in.free(s.front.budget)
+	s.in, s.l, s.c, s.set, s.route, s.counts = nil, nil, nil, nil, nil, nil
+	if cap(s.out) > answerSize {
+		s.out = make([]byte, 0, headSize)
+	}
+}
+
+// run serves requests until the connection has ended or is idle. woken says
+// that the client was parked, so that its FIN, if that is what woke it, came
+// after the last response.
+func (s *session) run(woken bool) sock.Next {
+	for {
+		switch s.readHead(woken) {
+		case headIdle:
+			if s.l.Draining() {
+				s.end(sock.EndOurs)
+				return sock.Next{}
+			}
+			if s.served {
+				return sock.Next{Park: s.set.IdleTimeout, State: stateServed}
+			}
+			return sock.Next{Park: s.set.HeaderTimeout, State: stateNew}
+		case headEnded:
+			return sock.Next{}
+		}
+		woken = false
+		if !s.serve() {
+			return sock.Next{}
+		}
+		s.served = true
+		s.in = s.in.shrink(headSize, s.front.budget)
+		s.set = s.front.set.Load()
+	}
+}
+
+// end hands the connection to the sweeper.
+func (s *session) end(e sock.Ending) {
+	s.ended = true
+	s.front.sweeper.End(s.c, e, s.graceful, s.l.Gone())
+}
+
+type headResult uint8
+
+const (
+	headReady headResult = iota
+	headIdle             // nothing came: park
+	headEnded            // the connection has been ended
+)
+
+// readHead reads until s.in starts with a whole request head.
+func (s *session) readHead(woken bool) headResult {
+	if s.in.len() == 0 {
+		s.in.r, s.in.w = 0, 0
+		n, err := s.c.ReadSoon(s.in.b)
+		switch {
+		case err == nil:
+			s.in.w = n
+		case errors.Is(err, sock.ErrIdle):
+			return headIdle
+		case !s.served && (err == io.EOF || errors.Is(err, sock.ErrFIN)):
+			s.end(sock.EndSilent)
+			return headEnded
+		case err == io.EOF || woken && errors.Is(err, sock.ErrFIN):
+			s.end(sock.EndLeft)
+			return headEnded
+		case errors.Is(err, sock.ErrFIN):
+			// Perhaps it was there before the response. Not remembered
+			// against the address, because perhaps it was not.
+			s.end(sock.EndSilent)
+			return headEnded
+		default:
+			s.end(sock.EndLost)
+			return headEnded
+		}
+	}
+	s.began = time.Now()
+	s.req.Reset()
+	s.route, s.counts = nil, &s.front.stats.refused
+	limits := Limits{MaxHeader: s.set.MaxHeader, MaxURI: s.set.MaxURI}
+	timed := false
+	for {
+		done, rej := s.req.Parse(s.in.bytes(), limits)
+		if rej != nil {
+			s.reject(rej)
+			return headEnded
+		}
+		if done {
+			return headReady
+		}
+		if s.in.w == len(s.in.b) {
+			big := s.in.ensure(min(2*len(s.in.b), s.set.MaxHeader), s.front.budget)
+			if big == nil {
+				s.refuse(fault.NoMemory, nil)
+				return headEnded
+			}
+			s.in = big
+		}
+		if !timed {
+			// One deadline for the whole head: a byte now and then does not move it.
+			s.c.SetReadDeadline(s.began.Add(s.set.HeaderTimeout))
+			timed = true
+		}
+		n, err := s.c.Read(s.in.room())
+		s.in.w += n
+		if err == nil {
+			continue
+		}
+		switch {
+		case !s.req.Started() && err == io.EOF:
+			s.end(sock.EndLeft)
+		case !s.req.Started():
+			s.end(sock.EndOurs)
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.refuse(fault.HeaderTimeout, nil)
+		default:
+			s.count(fault.ClientGone)
+			s.end(sock.EndLost)
+		}
+		return headEnded
+	}
+}
+
+// serve handles the request whose head was read. It reports whether the
+// connection is kept.
+func (s *session) serve() (keep bool) {
+	buf := s.in.bytes()
+	rule, prefix, rej := s.set.router.Match(s.req.Host.of(buf), s.req.Path.of(buf))
+	if rej != nil {
+		s.body.start(s)
+		return s.reject(rej)
+	}
+	s.route = &s.set.Routes[rule]
+	s.counts = s.front.stats.of(s.route.Backend.Name)
+	s.edit.Strip = 0
+	if s.route.Strip {
+		s.edit.Strip = prefix
+	}
+	s.edit.Set, s.edit.Remove = s.route.Set, s.route.Remove
+	s.edit.BareHost = nil
+	if s.req.Host.Len() == 0 {
+		s.edit.BareHost = s.route.Backend.host()
+	}
+	s.edit.RequestID = nil
+	if s.set.MakeID && !s.req.Has(FieldXRequestID) {
+		s.edit.RequestID = makeID(&s.id)
+	}
+	s.body.start(s)
+	if s.set.MaxBody > 0 && s.req.ContentLength > s.set.MaxBody {
+		return s.refuse(fault.BodyTooLarge, nil)
+	}
+	if k := s.body.readAhead(); k != fault.None {
+		if k == fault.ClientGone {
+			s.count(k)
+			s.end(sock.EndLost)
+			return false
+		}
+		return s.refuse(k, s.body.rejected())
+	}
+	return s.exchange()
+}
+
+// count records how the request ended.
+func (s *session) count(k fault.Kind) {
+	s.counts.count(k)
+	s.observe()
+}
+
+func (s *session) observe() {
+	s.front.stats.requestSeconds.Observe(time.Since(s.began))
+}
