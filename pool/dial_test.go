@@ -166,7 +166,7 @@ func TestHoldDownDoublesToItsLimitAndDialsOneAtATime(t *testing.T) {
 		{noPort, []int{100, 200, 400, 800, 1000, 1000}},
 	} {
 		bubble(t, func(o *Options) { o.MaxOpen = 8 }, func(x fixture) {
-			x.b.set(0, c.fail)
+			x.b.set(5*time.Millisecond, c.fail)
 			for i, ms := range c.holds {
 				hold := time.Duration(ms) * time.Millisecond
 				before := x.b.dialled()
@@ -174,14 +174,14 @@ func TestHoldDownDoublesToItsLimitAndDialsOneAtATime(t *testing.T) {
 				for range 5 {
 					out = append(out, x.waits(""))
 				}
-				pass(0)
+				pass(4 * time.Millisecond)
 				if i > 0 && x.b.dialled() != before+1 {
 					t.Fatalf("%d dials at once", x.b.dialled()-before)
 				}
 				pass(10 * time.Millisecond)
 				for _, w := range out {
 					r, ok := x.done(w)
-					if e, is := errors.AsType[*DialError](r.err); !ok || !is || e.Hold != hold || e.Failures != i+1 {
+					if e, is := errors.AsType[*DialError](r.err); !ok || !is || e.Hold > hold || e.Hold < hold-10*time.Millisecond || e.Failures != i+1 {
 						t.Fatalf("failure %d: %v, %v", i+1, ok, r.err)
 					}
 				}

@@ -37,7 +37,7 @@ type DialError struct {
 func (e *DialError) Error() string {
 	text := fmt.Sprintf("backend %q: dial %s: %v", e.Backend, e.Address, e.Err)
 	if e.Failures > 0 {
-		text += fmt.Sprintf(" (failed %d times in a row, next dial in %v)", e.Failures, e.Hold.Round(time.Millisecond))
+		text += fmt.Sprintf(" (failure %d in a row, next dial in %v)", e.Failures, e.Hold.Round(time.Millisecond))
 	}
 	if hint := localHint(e.Err); hint != "" {
 		text += "; " + hint

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"weir/internal/reason"
+	"weir/internal/sock"
 )
 
 func TestKeysDoNotShareConnections(t *testing.T) {
@@ -38,6 +39,44 @@ func TestTheColdestIdleOfAnotherKeyMakesRoom(t *testing.T) {
 		}
 		l.Release()
 	})
+}
+
+func TestTakingOneOutOfTheStackKeepsTheOrderOfTheOthers(t *testing.T) {
+	for name, out := range map[string]func(x fixture, coldest *fakeConn){
+		"its place is needed": func(x fixture, _ *fakeConn) { x.mustGet(x.waits("b")).Discard(reason.CloseSaidClose) },
+		"found dead": func(x fixture, c *fakeConn) {
+			c.see(sock.PeerFIN)
+			pass(2500 * time.Millisecond)
+		},
+		"too many": func(x fixture, _ *fakeConn) {
+			x.apply(func(o *Options) { o.MaxOpen = 3 })
+		},
+	} {
+		bubble(t, nil, func(x fixture) {
+			var ls []Lease
+			for range 4 {
+				ls = append(ls, x.get("a"))
+			}
+			var order []*fakeConn
+			for _, l := range ls {
+				order = append(order, fakeOf(l))
+				l.Release()
+				pass(time.Millisecond)
+			}
+			out(x, order[0])
+			settle()
+			if !order[0].ended.Load() {
+				t.Errorf("%s: the coldest is still there", name)
+			}
+			for i := 3; i > 0; i-- {
+				l := x.get("a")
+				if fakeOf(l) != order[i] {
+					t.Errorf("%s: got connection %d, want %d", name, fakeOf(l).id, order[i].id)
+				}
+				defer l.Release()
+			}
+		})
+	}
 }
 
 func TestAReturnedConnectionMakesRoomIfOnlyAnotherKeyWaits(t *testing.T) {

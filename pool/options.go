@@ -50,7 +50,7 @@ type Options struct {
 
 	// Quit says goodbye and closes; nil is sock.EndBackend. It may take its
 	// time: it runs in a goroutine of its own, and the socket counts until
-	// it returns.
+	// it returns. A connection that was found broken is closed without it.
 	Quit func(c sock.Conn, attached any, why reason.Close) sock.How
 
 	// OnOpen and OnClose, if not nil, are told of every socket, from several

@@ -227,8 +227,8 @@ func (p *Pool) surplus() int { return p.main.open - p.main.n[closing] - p.opts.M
 
 // Close ends the pool: who waits gets ErrClosed, what is idle is closed, what
 // is leased is awaited until ctx ends. Connections that come back later are
-// still closed properly. It returns when all goroutines of the pool have ended,
-// and an error if connections are still out.
+// still closed properly, and the error says how many. Dials under way are
+// cancelled and awaited, whatever ctx says: Connect must heed its context.
 func (p *Pool) Close(ctx context.Context) error {
 	p.mu.Lock()
 	if !p.closed {

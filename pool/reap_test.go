@@ -228,6 +228,29 @@ func TestTheBackendsOwnTimeoutIsLearnedFromItsHeader(t *testing.T) {
 	})
 }
 
+func TestATimeoutThatIsStillSaidIsNotEased(t *testing.T) {
+	bubble(t, nil, func(x fixture) {
+		say := func(d time.Duration, times int) {
+			for range times {
+				l := x.get("")
+				if d > 0 {
+					l.LearnIdle(d)
+				}
+				l.Release()
+				pass(time.Second)
+			}
+		}
+		say(5*time.Second, 3600)
+		if got := x.Stats().LearnedIdle; got != 5*time.Second {
+			t.Errorf("after an hour of saying so: %v", got)
+		}
+		say(0, 1300)
+		if got := x.Stats().LearnedIdle; got <= 5*time.Second || got > 7*time.Second {
+			t.Errorf("after twenty minutes of silence: %v", got)
+		}
+	})
+}
+
 func TestTheBackendsOwnTimeoutIsLearnedFromItsFINs(t *testing.T) {
 	bubble(t, func(o *Options) { o.IdleTimeout = time.Minute }, func(x fixture) {
 		for range 2 {
