@@ -22,9 +22,16 @@ func (s *session) exchange() (keep bool) {
 	s.upload.stopping.Store(false)
 	s.upload.done = nil
 	s.answer.reset()
-	for sent := false; ; sent = true {
+	sent := false // it went out on a connection that was dead
+	for {
 		lease, k := s.acquire(be, sent)
 		if k != fault.None {
+			if again, rej := s.moved(k); rej != nil {
+				return s.reject(rej)
+			} else if again {
+				be = s.route.Backend
+				continue
+			}
 			return s.refuse(k, nil)
 		}
 		if s.answer.buf == nil {
@@ -40,6 +47,7 @@ func (s *session) exchange() (keep bool) {
 		if k == fault.StaleUnsafe && !sent && s.replayable(f.wrote) && be.Retries.Allow() {
 			lease.Discard(reason.CloseStale)
 			s.counts.staleRetries.Add(1)
+			sent = true
 			continue
 		}
 		s.upload.stop(lease.Conn())
@@ -52,6 +60,20 @@ func (s *session) exchange() (keep bool) {
 		}
 		return s.refuse(k, s.upload.rej)
 	}
+}
+
+// moved says whether the request's backend was taken away by a reload just
+// now, so that the request has to be routed anew. The new settings' pools are
+// open as long as those are in force, so this comes to an end.
+func (s *session) moved(k fault.Kind) (yes bool, rej *Reject) {
+	set := s.front.set.Load()
+	if k != fault.Draining || set == s.set || s.l.Draining() {
+		return false, nil
+	}
+	cut := s.edit.CutExpect
+	s.apply(set)
+	s.edit.CutExpect = cut
+	return true, s.choose()
 }
 
 // acquire takes a lease; fresh asks for a connection that was not used before.

@@ -64,6 +64,9 @@ func (s *session) respond(lease pool.Lease, be *Backend) (keep bool) {
 		}
 	}
 	if a.resp.Status == 101 {
+		if !s.body.done || s.upload.done != nil {
+			return s.giveUp(lease, fault.BadResponse, nil) // what follows the head is a body, not the other protocol
+		}
 		return s.tunnel(lease)
 	}
 	if a.resp.KeepAliveTimeout > 0 {

@@ -46,22 +46,27 @@ func newSession(f *Front) *session {
 }
 
 func (s *session) begin(l *sock.Listener, c sock.Conn, set *Settings, peer netip.Addr, graceful, served bool) {
-	s.l, s.c, s.set, s.peer, s.graceful, s.served = l, c, set, peer, graceful, served
+	s.l, s.c, s.peer, s.graceful, s.served = l, c, peer, graceful, served
 	s.ended = false
 	s.in = newBuffer(headSize, s.front.budget)
+	s.apply(set)
+}
+
+// apply takes over settings.
+func (s *session) apply(set *Settings) {
+	s.set = set
 	s.edit = RequestEdit{Proto: protoHTTP, Via: set.via, RFC7239: set.Forwarded}
 	s.redit = ResponseEdit{Via: set.via}
 	switch {
 	case !set.XForwarded:
 		s.edit.Forward = ForwardKeep
-	case contains(set.Trusted, peer):
+	case contains(set.Trusted, s.peer):
 		s.edit.Forward = ForwardAppend
 	default:
 		s.edit.Forward = ForwardReplace
 	}
-	s.edit.ClientIP = nil
-	if peer.IsValid() {
-		s.edit.ClientIP = peer.WithZone("").AppendTo(s.ip[:0])
+	if s.peer.IsValid() {
+		s.edit.ClientIP = s.peer.WithZone("").AppendTo(s.ip[:0])
 	}
 }
 
@@ -100,7 +105,6 @@ func (s *session) run(woken bool) sock.Next {
 		}
 		s.served = true
 		s.in = s.in.shrink(headSize, s.front.budget)
-		s.set = s.front.set.Load()
 	}
 }
 
@@ -194,11 +198,34 @@ func (s *session) readHead(woken bool) headResult {
 // serve handles the request whose head was read. It reports whether the
 // connection is kept.
 func (s *session) serve() (keep bool) {
+	// The client may have been silent since before a reload.
+	if set := s.front.set.Load(); set != s.set {
+		s.apply(set)
+	}
+	s.body.start(s)
+	if rej := s.choose(); rej != nil {
+		return s.reject(rej)
+	}
+	if s.set.MaxBody > 0 && s.req.ContentLength > s.set.MaxBody {
+		return s.refuse(fault.BodyTooLarge, nil)
+	}
+	if k := s.body.readAhead(); k != fault.None {
+		if k == fault.ClientGone {
+			s.count(k)
+			s.end(sock.EndLost)
+			return false
+		}
+		return s.refuse(k, s.body.rejected())
+	}
+	return s.exchange()
+}
+
+// choose finds the request's route, and with it what changes in its head.
+func (s *session) choose() *Reject {
 	buf := s.in.bytes()
 	rule, prefix, rej := s.set.router.Match(s.req.Host.of(buf), s.req.Path.of(buf))
 	if rej != nil {
-		s.body.start(s)
-		return s.reject(rej)
+		return rej
 	}
 	s.route = &s.set.Routes[rule]
 	s.counts = s.front.stats.of(s.route.Backend.Name)
@@ -215,19 +242,7 @@ func (s *session) serve() (keep bool) {
 	if s.set.MakeID && !s.req.Has(FieldXRequestID) {
 		s.edit.RequestID = makeID(&s.id)
 	}
-	s.body.start(s)
-	if s.set.MaxBody > 0 && s.req.ContentLength > s.set.MaxBody {
-		return s.refuse(fault.BodyTooLarge, nil)
-	}
-	if k := s.body.readAhead(); k != fault.None {
-		if k == fault.ClientGone {
-			s.count(k)
-			s.end(sock.EndLost)
-			return false
-		}
-		return s.refuse(k, s.body.rejected())
-	}
-	return s.exchange()
+	return nil
 }
 
 // count records how the request ended.
