@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"internal/storm":   {"internal/hist", "internal/sock", "proxy/mysql/wire", "tcpstat"},
 	"internal/demo":    {"*"}, // it is a small weir run, wired like cmd
 	"cmd/weir":         {"*"},
+	"bench":            {}, // its tests start the built weir
 }
 
 // front is what a front stands on.

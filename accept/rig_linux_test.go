@@ -101,9 +101,15 @@ func (w *weir) follow(r io.Reader, started chan struct{}) {
 		}
 		switch line.Msg {
 		case "admin":
-			w.admin = line.Address
+			if !strings.HasPrefix(line.Address, "/") { // the socket's
+				w.admin = line.Address
+			}
 		case "listening":
-			w.addr[line.Listener] = line.Address
+			select {
+			case <-started: // a reload; tests read addr by now
+			default:
+				w.addr[line.Listener] = line.Address
+			}
 		case "started":
 			close(started)
 		}
@@ -206,23 +212,6 @@ func (s status) opened() (n uint64) {
 		n += c
 	}
 	return n
-}
-
-// rss is weir's resident memory in bytes.
-func (w *weir) rss() int64 {
-	w.t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.cmd.Process.Pid))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		var kb int64
-		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kb); err == nil {
-			return kb << 10
-		}
-	}
-	w.t.Fatal("no VmRSS")
-	return 0
 }
 
 // oneBackend is a configuration of one listener, web, before one backend, api.

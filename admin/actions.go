@@ -18,7 +18,7 @@ func (s *Server) actionNames() []string { return slices.Sorted(maps.Keys(s.opt.A
 func (s *Server) serveAction(ctx *fasthttp.RequestCtx, g *guard, name string) {
 	if !g.unix {
 		text(ctx, fasthttp.StatusForbidden, "actions are taken only over a unix socket, whose file mode says who may; "+
-			"set admin.address to unix:/path and use curl --unix-socket")
+			"set admin.socket to unix:/path and use curl --unix-socket")
 		return
 	}
 	if !ctx.IsPost() {

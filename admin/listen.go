@@ -23,7 +23,7 @@ func listen(address string, remote bool) (ln net.Listener, done func(), err erro
 	}
 	ln, err = net.Listen("tcp", address)
 	if err != nil {
-		return nil, nil, fmt.Errorf("admin.address: %w", err)
+		return nil, nil, err
 	}
 	return ln, func() {}, nil
 }
@@ -33,7 +33,7 @@ func listen(address string, remote bool) (ln net.Listener, done func(), err erro
 func allowed(address string, remote bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("admin.address: %q is neither host:port nor unix:/path: %w", address, err)
+		return fmt.Errorf("%q is neither host:port nor unix:/path: %w", address, err)
 	}
 	if host == "localhost" || remote {
 		return nil
@@ -41,8 +41,8 @@ func allowed(address string, remote bool) error {
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("admin.address: %q is not a loopback address, and metrics and status would be open to the network; "+
-		"use 127.0.0.1, [::1] or unix:/path, or allow it explicitly", address)
+	return fmt.Errorf("%q is not a loopback address, and metrics and status would be open to the network; "+
+		"use 127.0.0.1, [::1] or unix:/path", address)
 }
 
 // answerTimeout is how long a socket file's owner has to take a connection. It
@@ -60,7 +60,7 @@ func listenUnix(path string) (net.Listener, func(), error) {
 	}}
 	ln, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
-		return nil, nil, fmt.Errorf("admin.address: %w", err)
+		return nil, nil, err
 	}
 	// The path is removed below, and only if it still leads to our socket.
 	ln.(*net.UnixListener).SetUnlinkOnClose(false)
@@ -68,12 +68,12 @@ func listenUnix(path string) (net.Listener, func(), error) {
 	if err := os.Chmod(path, 0o600); err != nil {
 		ln.Close()
 		os.Remove(path)
-		return nil, nil, fmt.Errorf("admin.address: %w", err)
+		return nil, nil, err
 	}
 	ours, err := os.Lstat(path)
 	if err != nil {
 		ln.Close()
-		return nil, nil, fmt.Errorf("admin.address: %w", err)
+		return nil, nil, err
 	}
 	return ln, func() {
 		if now, err := os.Lstat(path); err == nil && os.SameFile(ours, now) {
@@ -89,21 +89,21 @@ func removeStale(path string) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("admin.address: %w", err)
+		return err
 	}
 	if st.Mode().Type() != os.ModeSocket {
-		return fmt.Errorf("admin.address: %s exists and is not a socket; remove it or choose another path", path)
+		return fmt.Errorf("%s exists and is not a socket; remove it or choose another path", path)
 	}
 	c, err := net.DialTimeout("unix", path, answerTimeout)
 	switch {
 	case err == nil:
 		c.Close()
-		return fmt.Errorf("admin.address: somebody answers on %s already; stop it or choose another path", path)
+		return fmt.Errorf("somebody answers on %s already; stop it or choose another path", path)
 	case !errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("admin.address: cannot tell whether %s is in use: %w", path, err)
+		return fmt.Errorf("cannot tell whether %s is in use: %w", path, err)
 	}
 	if err := os.Remove(path); err != nil {
-		return fmt.Errorf("admin.address: %w", err)
+		return err
 	}
 	return nil
 }

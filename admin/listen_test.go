@@ -16,8 +16,8 @@ func TestOnlyLoopbackIsBoundUnlessSaidOtherwise(t *testing.T) {
 		if (err == nil) != ok {
 			t.Errorf("%s: %v", address, err)
 		}
-		if err != nil && (!strings.Contains(err.Error(), "admin.address") || !strings.Contains(err.Error(), "127.0.0.1")) {
-			t.Errorf("%s: the error names neither the key nor what to do: %v", address, err)
+		if err != nil && (!strings.Contains(err.Error(), address) || !strings.Contains(err.Error(), "127.0.0.1")) {
+			t.Errorf("%s: the error names neither the address nor what to do: %v", address, err)
 		}
 		if err := allowed(address, true); err != nil {
 			t.Errorf("%s, allowed explicitly: %v", address, err)

@@ -122,7 +122,7 @@ var timings = []timing{
 			}
 		}},
 	{"weir_acquire_wait_seconds", []string{"backend"},
-		"Time that a request waited for a connection to the backend; near 0 while idle ones are there.",
+		"Time that a request stood in the queue for a connection to the backend; those that found an idle one are not in it.",
 		func(s *Snapshot, out func(*hist.Snapshot, ...string)) {
 			for i := range s.Backends {
 				out(&s.Backends[i].AcquireWait, s.Backends[i].Name)

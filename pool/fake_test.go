@@ -26,6 +26,9 @@ type fakeConn struct {
 	ended atomic.Bool
 }
 
+// Info is what a socket that is not TCP says.
+func (c *fakeConn) Info() (sock.Info, bool) { return sock.Info{}, false }
+
 func (c *fakeConn) see(s sock.Sight) { c.sight.Store(int32(s)) }
 
 func (c *fakeConn) Look() sock.Sight {

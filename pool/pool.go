@@ -217,6 +217,7 @@ func (p *Pool) Apply(o Options) error {
 		p.toldLimit = 0
 		p.noteLimit()
 	}
+	p.noteWarm()
 	p.plan()
 	p.planSide()
 	return nil

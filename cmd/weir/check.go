@@ -10,54 +10,78 @@ import (
 	"weir/configs"
 )
 
-// newFlags makes the flag set of a command. Its errors are printed by parse.
-func newFlags(name string, stderr io.Writer) *flag.FlagSet {
+// newFlags makes the flag set of a command. What it has to say is said by parse.
+func newFlags(name string) *flag.FlagSet {
 	fs := flag.NewFlagSet("weir "+name, flag.ContinueOnError)
-	fs.SetOutput(stderr)
+	fs.SetOutput(io.Discard)
 	return fs
 }
 
-// parse parses args, which may hold flags only.
-func parse(fs *flag.FlagSet, args []string, stderr io.Writer) (code int, ok bool) {
+// parse parses args: flags, and then exactly the operands that are named. Help
+// that was asked for goes to stdout, and what is wrong to stderr.
+func parse(fs *flag.FlagSet, args []string, stdout, stderr io.Writer, operands ...string) (code int, ok bool) {
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
+		printFlags(fs, stdout)
 		return exitOK, false
 	case err != nil:
+		fmt.Fprintf(stderr, "%s: %v\n", fs.Name(), err)
+		printFlags(fs, stderr)
 		return exitUsage, false
-	case fs.NArg() > 0:
-		fmt.Fprintf(stderr, "%s: unexpected argument %q; all arguments are flags\n", fs.Name(), fs.Arg(0))
+	case fs.NArg() > len(operands):
+		fmt.Fprintf(stderr, "%s: unexpected argument %q; flags come first\n", fs.Name(), fs.Arg(len(operands)))
+		return exitUsage, false
+	case fs.NArg() < len(operands):
+		fmt.Fprintf(stderr, "%s: %s is needed\n", fs.Name(), operands[fs.NArg()])
 		return exitUsage, false
 	}
 	return exitOK, true
 }
 
-// load reads a configuration and prints what is wrong with it.
-func load(path string, stderr io.Writer) (*configs.Config, bool) {
+func printFlags(fs *flag.FlagSet, w io.Writer) {
+	fmt.Fprintf(w, "flags of %s:\n", fs.Name())
+	fs.SetOutput(w)
+	fs.PrintDefaults()
+}
+
+// load reads a configuration, and prints what is wrong with it unless it is ok.
+func load(path string, stderr io.Writer) (c *configs.Config, warnings []configs.Warning, ok bool) {
 	if path == "" {
 		fmt.Fprintln(stderr, "weir: -config FILE is needed; configs/minimal.yaml is a working example")
-		return nil, false
+		return nil, nil, false
 	}
 	c, warnings, err := configs.Load(path)
-	for _, w := range warnings {
-		fmt.Fprintln(stderr, w.String())
-	}
 	if err != nil {
 		fmt.Fprintln(stderr, err)
-		return nil, false
+		return nil, nil, false
 	}
-	return c, true
+	return c, warnings, true
+}
+
+// warningText is a warning in the form of an error, told apart from one.
+func warningText(w configs.Warning) string {
+	e := configs.Error(w)
+	if e.Path == "" {
+		e.Text = "warning: " + e.Text
+	} else {
+		e.Path = "warning: " + e.Path
+	}
+	return e.Error()
 }
 
 func check(args []string, stdout, stderr io.Writer) int {
-	fs := newFlags("check", stderr)
+	fs := newFlags("check")
 	path := fs.String("config", "", "the configuration `FILE`")
 	effective := fs.Bool("effective", false, "print the whole configuration, defaults included")
-	if code, ok := parse(fs, args, stderr); !ok {
+	if code, ok := parse(fs, args, stdout, stderr); !ok {
 		return code
 	}
-	c, ok := load(*path, stderr)
+	c, warnings, ok := load(*path, stderr)
 	if !ok {
 		return exitUsage
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(stderr, warningText(w))
 	}
 	if err := c.CheckLimits(openFiles()); err != nil {
 		fmt.Fprintf(stderr, "%s: warning: %v\n", *path, err)
@@ -69,9 +93,16 @@ func check(args []string, stdout, stderr io.Writer) int {
 		}
 		return exitOK
 	}
-	fmt.Fprintf(stdout, "%s: ok: %d listeners, %d backends, at most %d descriptors\n",
-		*path, len(c.Listeners), len(c.Backends), c.Descriptors())
+	fmt.Fprintf(stdout, "%s: ok: %s, %s, at most %d descriptors\n",
+		*path, number(len(c.Listeners), "listener"), number(len(c.Backends), "backend"), c.Descriptors())
 	return exitOK
+}
+
+func number(n int, of string) string {
+	if n == 1 {
+		return "1 " + of
+	}
+	return fmt.Sprintf("%d %ss", n, of)
 }
 
 // openFiles is the soft limit of open files. The Go runtime has raised it to

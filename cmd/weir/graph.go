@@ -5,13 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"weir/configs"
+	"weir/internal/reason"
 	"weir/internal/sock"
 	"weir/limiter"
 	"weir/pool"
@@ -31,10 +33,13 @@ type graph struct {
 	cfg      *configs.Config
 	backends map[string]*backend
 	fronts   map[string]*http1.Front
+	retired  map[string]*retirement // backends that a reload took away and requests may still use
+	cold     map[string]error       // backends that readiness waits for
 
-	removed sync.WaitGroup // pools of backends that a reload took away, while they close
-	warm    sync.WaitGroup // waiting for min_idle
-	cold    map[string]error
+	quit    chan struct{}  // closed by stop
+	removed sync.WaitGroup // those who wait to close what is retired
+	warm    sync.WaitGroup // those who wait for min_idle
+	sockets sockets        // to backends
 
 	draining              atomic.Bool
 	reloadsOK, reloadsBad atomic.Uint64
@@ -54,7 +59,9 @@ func newGraph(log *slog.Logger) (*graph, error) {
 	}
 	g := &graph{
 		log: log, poller: poller, sweeper: sock.NewSweeper(),
-		backends: map[string]*backend{}, fronts: map[string]*http1.Front{}, cold: map[string]error{},
+		budget:   http1.NewBudget(0),
+		backends: map[string]*backend{}, fronts: map[string]*http1.Front{},
+		retired: map[string]*retirement{}, cold: map[string]error{}, quit: make(chan struct{}),
 	}
 	g.server = proxy.NewServer(poller, log)
 	return g, nil
@@ -68,8 +75,9 @@ func (g *graph) apply(cfg *configs.Config) error {
 	if err := cfg.CheckLimits(openFiles()); err != nil {
 		return err
 	}
-	if g.budget == nil {
-		g.budget = http1.NewBudget(int64(cfg.Memory.Buffers))
+	first := g.cfg == nil
+	if first { // the listeners serve before this returns
+		g.budget.SetLimit(int64(cfg.Memory.Buffers))
 	}
 	backends := map[string]*backend{}
 	var fresh []*backend
@@ -85,7 +93,7 @@ func (g *graph) apply(cfg *configs.Config) error {
 			return err
 		}
 		backends[bc.Name] = b
-		if g.backends[bc.Name] == nil {
+		if g.running(bc.Name) == nil {
 			fresh = append(fresh, b)
 		}
 	}
@@ -95,12 +103,15 @@ func (g *graph) apply(cfg *configs.Config) error {
 	for i, lc := range cfg.Listeners {
 		settings[i] = listenerSettings(lc, cfg, backends)
 		f := g.fronts[lc.Name]
+		var err error
 		if f == nil {
-			var err error
-			if f, err = http1.NewFront(lc.Name, settings[i], g.sweeper, g.budget, g.log); err != nil {
-				abandon()
-				return err
-			}
+			f, err = http1.NewFront(lc.Name, settings[i], g.sweeper, g.budget, g.log)
+		} else {
+			_, err = http1.NewRouter(rules(settings[i])) // all that Front.Apply can refuse
+		}
+		if err != nil {
+			abandon()
+			return err
 		}
 		fronts[lc.Name] = f
 		specs[i] = proxy.Listener{Name: lc.Name, MaxClients: lc.MaxClients, DeferAccept: lc.DeferAccept, Front: f}
@@ -118,11 +129,14 @@ func (g *graph) apply(cfg *configs.Config) error {
 	for _, bc := range cfg.Backends {
 		b := backends[bc.Name]
 		b.cfg = bc
-		if err := b.pool.Apply(poolOptions(bc, g.log)); err != nil {
+		if err := b.pool.Apply(g.poolOptions(bc)); err != nil {
 			g.log.Error("BUG: a checked configuration was refused", "backend", bc.Name, "err", err)
 		}
 	}
 	for i, lc := range cfg.Listeners {
+		if g.fronts[lc.Name] == nil {
+			continue // it was made with them, and may serve already
+		}
 		if err := fronts[lc.Name].Apply(settings[i]); err != nil {
 			g.log.Error("BUG: a checked configuration was refused", "listener", lc.Name, "err", err)
 		}
@@ -131,20 +145,37 @@ func (g *graph) apply(cfg *configs.Config) error {
 	opened.Commit(cfg.Drain.Timeout)
 	for name, b := range g.backends {
 		if backends[name] == nil {
-			g.removed.Go(func() { g.closePool(b) })
+			g.retire(b, cfg.Drain.Timeout)
 		}
 	}
-	for _, b := range fresh {
-		g.warmUp(b)
+	for name := range backends {
+		delete(g.retired, name) // it is back, with its pool
+	}
+	if first { // later a backend that is new must not take away the readiness of the others
+		for _, b := range fresh {
+			g.warmUp(b)
+		}
 	}
 	g.cfg, g.backends, g.fronts = cfg, backends, fronts
+	return nil
+}
+
+// running finds the backend of that name whose pool works, retired ones
+// included: two pools for one backend would have two bounds.
+func (g *graph) running(name string) *backend {
+	if b := g.backends[name]; b != nil {
+		return b
+	}
+	if r := g.retired[name]; r != nil {
+		return r.backend
+	}
 	return nil
 }
 
 // backend finds the running backend of that name, or makes one.
 func (g *graph) backend(bc configs.Backend) (*backend, error) {
 	percent := int(math.Round(bc.RetryBudget.Fraction() * 100))
-	old := g.backends[bc.Name]
+	old := g.running(bc.Name)
 	if old != nil && old.cfg.RetryBudget == bc.RetryBudget {
 		return old, nil
 	}
@@ -159,7 +190,7 @@ func (g *graph) backend(bc configs.Backend) (*backend, error) {
 	if old != nil {
 		return &backend{cfg: bc, pool: old.pool, retries: retries}, nil
 	}
-	p, err := pool.New(poolOptions(bc, g.log))
+	p, err := pool.New(g.poolOptions(bc))
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +201,7 @@ func (g *graph) backend(bc configs.Backend) (*backend, error) {
 // percentage of them is none.
 const minRetries = 3
 
-func poolOptions(bc configs.Backend, log *slog.Logger) pool.Options {
+func (g *graph) poolOptions(bc configs.Backend) pool.Options {
 	address := string(bc.Endpoints[0].Address)
 	return pool.Options{
 		Name: bc.Name, Address: address,
@@ -182,7 +213,9 @@ func poolOptions(bc configs.Backend, log *slog.Logger) pool.Options {
 			c, err := sock.Dial(ctx, address, netip.Addr{})
 			return c, nil, err
 		},
-		Log: log,
+		OnOpen:  func(c sock.Conn, _ reason.Open) { g.sockets.opened(c) },
+		OnClose: func(c sock.Conn, _ reason.Close, _ sock.How) { g.sockets.closed(c) },
+		Log:     g.log,
 	}
 }
 
@@ -207,7 +240,8 @@ func listenerSettings(lc configs.Listener, cfg *configs.Config, backends map[str
 	}
 	for _, rc := range lc.Routes {
 		r := http1.Route{Rule: http1.Rule{Host: rc.Host, Path: rc.Path}, Backend: to(rc.Backend), Strip: rc.Strip, Remove: rc.RemoveHeader}
-		for name, value := range rc.SetHeader {
+		for _, name := range slices.Sorted(maps.Keys(rc.SetHeader)) {
+			value := rc.SetHeader[name]
 			r.Set = append(r.Set, http1.Line{Name: name, Line: []byte(name + ": " + value + "\r\n")})
 		}
 		set.Routes = append(set.Routes, r)
@@ -215,7 +249,15 @@ func listenerSettings(lc configs.Listener, cfg *configs.Config, backends map[str
 	return set
 }
 
-// warmUp waits for a new backend's min_idle, for readiness.
+func rules(set *http1.Settings) []http1.Rule {
+	out := make([]http1.Rule, len(set.Routes))
+	for i := range set.Routes {
+		out[i] = set.Routes[i].Rule
+	}
+	return out
+}
+
+// warmUp waits for a backend's min_idle, for readiness.
 func (g *graph) warmUp(b *backend) {
 	if b.cfg.Pool.MinIdle == 0 {
 		return
@@ -227,38 +269,30 @@ func (g *graph) warmUp(b *backend) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		delete(g.cold, name)
-		if err != nil {
+		if err != nil && !g.draining.Load() {
 			g.log.Warn("backend was not warmed up", "backend", name, "err", err)
 		}
 	})
 }
 
-// closePool closes a pool; leases that outlast the drain timeout are left to
-// their sessions, which are cut off at the same time.
-func (g *graph) closePool(b *backend) {
-	patience := 30 * time.Second
-	if g.cfg != nil {
-		patience = g.cfg.Drain.Timeout
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := b.pool.Close(ctx); err != nil {
-		g.log.Warn("backend was closed while in use", "backend", b.cfg.Name, "err", err)
-	}
-}
-
 // stop drains everything; ctx bounds it.
 func (g *graph) stop(ctx context.Context) {
+	// A session that waits for its backend's answer ends only by this.
+	defer context.AfterFunc(ctx, g.sockets.cut)()
 	g.server.Drain(ctx)
+	close(g.quit)
+	g.removed.Wait()
 	g.mu.Lock()
-	backends := g.backends
+	all := slices.Collect(maps.Values(g.backends))
+	for _, r := range g.retired {
+		all = append(all, r.backend)
+	}
 	g.mu.Unlock()
 	var wg sync.WaitGroup
-	for _, b := range backends {
+	for _, b := range all {
 		wg.Go(func() { b.pool.Close(ctx) })
 	}
 	wg.Wait()
-	g.removed.Wait()
 	g.warm.Wait()
 	g.sweeper.Close(ctx)
 	g.poller.Close()

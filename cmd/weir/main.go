@@ -13,6 +13,8 @@ const usage = `weir ends many short client connections and reuses a few backend 
 usage:
   weir run -config FILE      serve; SIGHUP reloads, SIGTERM drains, a second one stops
   weir check -config FILE    check a configuration; -effective prints it with every default
+  weir demo [-once]          a backend, weir before it, and what a storm of short connections leaves behind
+  weir storm URL             make such a storm; -n requests, -c at a time
   weir version
 
 Each command explains its flags with -h.
@@ -31,6 +33,8 @@ type command func(args []string, stdout, stderr io.Writer) int
 var commands = map[string]command{
 	"run":     run,
 	"check":   check,
+	"demo":    runDemo,
+	"storm":   runStorm,
 	"version": printVersion,
 }
 

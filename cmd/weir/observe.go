@@ -13,6 +13,7 @@ import (
 	"weir/internal/reason"
 	"weir/internal/sock"
 	"weir/pool"
+	"weir/proxy"
 	"weir/proxy/fault"
 )
 
@@ -96,7 +97,7 @@ func (g *graph) snapshot() admin.Snapshot {
 		}
 		shed := map[string]uint64{}
 		for _, b := range slices.Sorted(maps.Keys(f.Requests)) {
-			for _, outcome := range slices.Sorted(maps.Keys(f.Requests[b])) {
+			for _, outcome := range outcomes(b, f.Requests[b]) {
 				n := f.Requests[b][outcome]
 				ls.Requests = append(ls.Requests, admin.RequestCount{Backend: b, Outcome: outcome, N: n})
 				shed[outcome] += n
@@ -129,6 +130,28 @@ func (g *graph) snapshot() admin.Snapshot {
 	return s
 }
 
+// usual are the outcomes that are shown before they happen, so that the first
+// one is seen as a rise.
+var usual = func() []string {
+	out := []string{"2xx", "3xx", "4xx", "5xx"}
+	for _, k := range fault.Kinds() {
+		if k.Side() != fault.Client && k != fault.MaxClients {
+			out = append(out, k.String())
+		}
+	}
+	return out
+}()
+
+// outcomes lists the outcomes to show of a backend's requests.
+func outcomes(backend string, seen map[string]uint64) []string {
+	out := slices.Collect(maps.Keys(seen))
+	if backend != "" {
+		out = append(out, usual...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
 // listener is a listener of the configuration, its addresses added up.
 type listener struct {
 	name      string
@@ -139,20 +162,23 @@ type listener struct {
 func (g *graph) listenerStats() []listener {
 	var out []listener
 	for _, a := range g.server.Stats() {
-		if g.fronts[a.Name] == nil {
-			continue
+		f := g.fronts[a.Name]
+		if f == nil || a.Front != nil && a.Front != proxy.Front(f) {
+			continue // taken away, and perhaps another one has its name now
 		}
 		if n := len(out); n == 0 || out[n-1].name != a.Name {
-			out = append(out, listener{name: a.Name, stats: sock.ListenerStats{Accepting: true}})
+			out = append(out, listener{name: a.Name})
 		}
 		l := &out[len(out)-1]
-		l.addresses = append(l.addresses, a.Address)
+		if a.Accepting {
+			l.addresses = append(l.addresses, a.Address)
+		}
 		l.stats.Open += a.Open
 		l.stats.Parked += a.Parked
 		l.stats.Accepted += a.Accepted
 		l.stats.Full += a.Full
 		l.stats.AcceptErrors += a.AcceptErrors
-		l.stats.Accepting = l.stats.Accepting && a.Accepting
+		l.stats.Accepting = l.stats.Accepting || a.Accepting
 		for i := range a.Closed {
 			l.stats.Closed[i] += a.Closed[i]
 		}

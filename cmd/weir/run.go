@@ -2,28 +2,31 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
 	"weir/admin"
 	"weir/configs"
 	"weir/internal/oplog"
+	"weir/proxy"
 )
 
-func run(args []string, _, stderr io.Writer) int {
-	fs := newFlags("run", stderr)
+func run(args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("run")
 	path := fs.String("config", "", "the configuration `FILE`")
-	level := fs.String("log-level", "", "debug, info, warn or error, instead of log.level")
-	adminAddress := fs.String("admin", "", "`ADDRESS` of the admin page, instead of admin.address")
-	if code, ok := parse(fs, args, stderr); !ok {
+	level := fs.String("log-level", "", "the least `LEVEL` to log: debug, info, warn or error, instead of log.level")
+	adminAddress := fs.String("admin", "", "the `ADDRESS` of the admin pages, instead of admin.address")
+	if code, ok := parse(fs, args, stdout, stderr); !ok {
 		return code
 	}
-	cfg, ok := load(*path, stderr)
+	cfg, warnings, ok := load(*path, stderr)
 	if !ok {
 		return exitUsage
 	}
@@ -38,12 +41,18 @@ func run(args []string, _, stderr io.Writer) int {
 	}
 	d.log = oplog.New(stderr, d.level, terminal)
 	defer d.log.Close()
+	for _, w := range warnings {
+		d.log.Warn(warningText(w))
+	}
 	if *adminAddress != "" {
 		cfg.Admin.Address = configs.Address(*adminAddress)
 		d.flagAdmin = cfg.Admin.Address
 	}
 	return d.run(cfg)
 }
+
+// place is an address of a listener.
+type place struct{ listener, address string }
 
 // daemon is weir run: the graph, the admin server, and the signals.
 type daemon struct {
@@ -56,9 +65,14 @@ type daemon struct {
 	graph     *graph
 	admin     *admin.Server
 	started   time.Time
+	listening map[place]bool // what logListening has named
 
 	reload chan chan error
 	drain  chan struct{}
+}
+
+var levels = map[string]slog.Level{
+	"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError,
 }
 
 func (d *daemon) setLevel(cfg *configs.Config) error {
@@ -66,8 +80,8 @@ func (d *daemon) setLevel(cfg *configs.Config) error {
 	if d.flagLevel != "" {
 		text = d.flagLevel
 	}
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(text)); err != nil {
+	l, ok := levels[text]
+	if !ok {
 		return fmt.Errorf("-log-level %q: must be debug, info, warn or error", text)
 	}
 	d.level.Set(l)
@@ -76,9 +90,13 @@ func (d *daemon) setLevel(cfg *configs.Config) error {
 
 func (d *daemon) run(cfg *configs.Config) int {
 	// Signals first: one that comes during the start must not kill us halfway.
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	// What does not fit into a channel is lost, so many SIGHUPs, of which one is
+	// as good as all, must not leave a SIGTERM without room.
+	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(signals)
+	defer signal.Stop(hangups)
 
 	d.started = time.Now()
 	d.reload, d.drain = make(chan chan error), make(chan struct{}, 1)
@@ -93,31 +111,31 @@ func (d *daemon) run(cfg *configs.Config) int {
 		return exitFailed
 	}
 	d.admin = admin.New(d.adminOptions(cfg))
-	defer d.admin.Close(context.Background())
-	for _, a := range []configs.Address{cfg.Admin.Address, cfg.Admin.Socket} {
-		if a == "" {
+	defer d.closeAdmin()
+	for _, a := range []struct {
+		key     string
+		address configs.Address
+	}{{"admin.address", cfg.Admin.Address}, {"admin.socket", cfg.Admin.Socket}} {
+		if a.address == "" {
 			continue
 		}
-		bound, err := d.admin.Listen(string(a))
+		bound, err := d.admin.Listen(string(a.address))
 		if err != nil {
-			d.log.Error("cannot start", "err", err, "hint", "admin.address or admin.socket")
+			d.log.Error("cannot start", "err", fmt.Errorf("%s: %w", a.key, err))
 			d.stop(cfg, signals)
 			return exitFailed
 		}
 		d.log.Info("admin", "address", bound.String())
 	}
-	for _, l := range d.graph.server.Stats() {
-		d.log.Info("listening", "listener", l.Name, "address", l.Address)
-	}
+	d.logListening()
 	d.log.Info("started", "version", versionText(), "config", d.path)
 
 	for {
 		select {
+		case <-hangups:
+			d.tryReload()
+			continue
 		case s := <-signals:
-			if s == syscall.SIGHUP {
-				d.tryReload()
-				continue
-			}
 			d.log.Info("draining; a second signal stops at once", "signal", s.String(), "timeout", d.graph.config().Drain.Timeout)
 		case answer := <-d.reload:
 			answer <- d.tryReload()
@@ -127,6 +145,22 @@ func (d *daemon) run(cfg *configs.Config) int {
 		}
 		return d.stop(d.graph.config(), signals)
 	}
+}
+
+// logListening names the addresses that it has not named before.
+func (d *daemon) logListening() {
+	named := map[place]bool{}
+	for _, l := range d.graph.server.Stats() {
+		at := place{l.Name, l.Address}
+		if !l.Accepting {
+			continue
+		}
+		if !d.listening[at] {
+			d.log.Info("listening", "listener", l.Name, "address", l.Address)
+		}
+		named[at] = true
+	}
+	d.listening = named
 }
 
 // stop drains within drain.timeout. A second signal exits at once: the kernel
@@ -145,23 +179,37 @@ func (d *daemon) stop(cfg *configs.Config, signals <-chan os.Signal) int {
 		case <-done:
 			d.log.Info("stopped")
 			return exitOK
+		case answer := <-d.reload:
+			answer <- proxy.ErrDraining
 		case s := <-signals:
-			if s == syscall.SIGHUP {
-				continue
-			}
 			d.log.Warn("stopped without waiting", "signal", s.String())
 			return exitFailed
 		}
 	}
 }
 
+// closeAdmin gives requests to the admin pages a moment to end.
+func (d *daemon) closeAdmin() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	d.admin.Close(ctx)
+}
+
 // tryReload reads the file again and applies it whole or not at all.
 func (d *daemon) tryReload() error {
 	err := d.reloadOnce()
 	d.graph.countReload(err)
-	if err != nil {
-		d.log.Error("configuration was not reloaded; the old one stays", "config", d.path, "err", err)
+	if err == nil {
+		return nil
 	}
+	if many, ok := errors.AsType[*configs.Errors](err); ok && len(many.List) > 1 {
+		for line := range strings.Lines(many.Error()) {
+			d.log.Error(strings.TrimSuffix(line, "\n"))
+		}
+		d.log.Error("configuration was not reloaded; the old one stays", "config", d.path, "errors", len(many.List)+many.More)
+		return err
+	}
+	d.log.Error("configuration was not reloaded; the old one stays", "config", d.path, "err", err)
 	return err
 }
 
@@ -184,8 +232,9 @@ func (d *daemon) reloadOnce() error {
 		return err
 	}
 	d.setLevel(next)
+	d.logListening()
 	for _, w := range warnings {
-		d.log.Warn(w.String())
+		d.log.Warn(warningText(w))
 	}
 	for _, c := range changes {
 		d.log.Info("reloaded", "key", c.Path, "old", c.Old, "new", c.New)

@@ -24,7 +24,10 @@ func versionText() string {
 	return "devel"
 }
 
-func printVersion(_ []string, stdout, _ io.Writer) int {
+func printVersion(args []string, stdout, stderr io.Writer) int {
+	if code, ok := parse(newFlags("version"), args, stdout, stderr); !ok {
+		return code
+	}
 	fmt.Fprintf(stdout, "weir %s %s %s/%s\n", versionText(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return exitOK
 }

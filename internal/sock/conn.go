@@ -142,4 +142,5 @@ type Info struct {
 	NotSent    uint32        // bytes written and not yet sent
 	RTT        time.Duration // smoothed
 	Received   uint64        // bytes received and acknowledged, a FIN counts as one
+	FINAcked   bool          // the peer has acknowledged all bytes and our FIN
 }

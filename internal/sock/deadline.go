@@ -17,9 +17,22 @@ func (d *deadline) set(t time.Time) {
 	d.at.Store(t.UnixNano())
 }
 
-func (d *deadline) time() (t time.Time, ok bool) {
-	at := d.at.Load()
-	return time.Unix(0, at), at != 0
+// bind gives the deadline, if there is one, to set. Whoever changes it
+// meanwhile also calls set, perhaps before we do: so it is looked at again, else
+// the older of the two could be the one that stays.
+func (d *deadline) bind(set func(time.Time) error) {
+	for was := int64(0); ; {
+		at := d.at.Load()
+		if at == was {
+			return
+		}
+		was = at
+		if at == 0 {
+			set(time.Time{})
+		} else {
+			set(time.Unix(0, at))
+		}
+	}
 }
 
 // stretch returns the deadline to set for a wait of w, and whether one that is

@@ -34,7 +34,13 @@ func Hows() []How {
 func EndBackend(c Conn) How {
 	switch c.Look() {
 	case PeerFIN:
+		// The kernel tells of a reset once. If somebody has looked before, it
+		// looks like a FIN from then on, and only the state tells them apart.
+		i, ok := c.Info()
 		c.Close()
+		if ok && i.State == Closed {
+			return HowReset
+		}
 		return HowPeerFirst
 	case Broken:
 		c.Close()

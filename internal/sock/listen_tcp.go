@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -56,6 +58,31 @@ func listenError(address string, err error) error {
 
 // keepAlive finds clients that vanished without a word.
 var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 60 * time.Second, Interval: 15 * time.Second, Count: 4}
+
+// lastHandshakes is how long a listener that stops waits for clients whose
+// handshakes are under way. It should be a round trip and a little; clients
+// farther away than that are reset, as all would be without the wait.
+const lastHandshakes = 50 * time.Millisecond
+
+// stopPlain makes acceptLoopPlain return. If it is patient those who have
+// connected are accepted first, as far as they can be told from those who come.
+func stopPlain(ln net.Listener, patient bool) {
+	switch ln := ln.(type) {
+	case *net.TCPListener:
+		if rc, err := ln.SyscallConn(); err == nil && patient && noNewClients(rc) == nil {
+			ln.SetDeadline(time.Now().Add(lastHandshakes))
+			return
+		}
+	case *net.UnixListener:
+		if name := ln.Addr().String(); patient && strings.HasPrefix(name, "/") {
+			os.Remove(name) // nobody new finds it
+			ln.SetUnlinkOnClose(false)
+			ln.SetDeadline(time.Now().Add(lastHandshakes))
+			return
+		}
+	}
+	ln.Close()
+}
 
 // acceptLoopPlain accepts by the net package.
 func (l *Listener) acceptLoopPlain(ln net.Listener) {

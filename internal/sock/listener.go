@@ -64,8 +64,10 @@ type Listener struct {
 	opt    ListenOptions
 	shards []shard
 	addr   net.Addr
-	unix   string // path of the socket file, to be removed
 	max    atomic.Int64
+
+	sharing atomic.Pointer[[]*Listener] // see ShareMax
+
 	front  atomic.Pointer[Handler]
 	gone   func(How)      // l.ended, made once
 	wg     sync.WaitGroup // clients, parked ones included
@@ -77,6 +79,7 @@ type Listener struct {
 
 	mu     sync.Mutex
 	active list // sessions with a goroutine; parked raw clients are in their lot
+	cut    bool // Close has interrupted the active ones
 	lots   map[time.Duration]*lot
 
 	open, parked       atomic.Int64
@@ -143,6 +146,22 @@ func (l *Listener) Addr() net.Addr { return l.addr }
 // SetMaxClients changes the bound for clients that come from now on.
 func (l *Listener) SetMaxClients(n int) { l.max.Store(int64(n)) }
 
+// ShareMax makes the bound one for all of these listeners, l among them,
+// together.
+func (l *Listener) ShareMax(all []*Listener) { l.sharing.Store(&all) }
+
+// together is how many clients count against the bound.
+func (l *Listener) together() (n int64) {
+	all := l.sharing.Load()
+	if all == nil {
+		return l.open.Load()
+	}
+	for _, o := range *all {
+		n += o.open.Load()
+	}
+	return n
+}
+
 // SetDeferAccept changes TCP_DEFER_ACCEPT for clients that come from now on.
 // The plain path keeps what it was opened with.
 func (l *Listener) SetDeferAccept(on bool) {
@@ -153,6 +172,10 @@ func (l *Listener) SetDeferAccept(on bool) {
 
 // SetHandler changes who serves: new clients, and parked ones when they wake.
 func (l *Listener) SetHandler(h Handler) { l.front.Store(&h) }
+
+// Handler is who serves new clients now. A session that goes on past SetHandler
+// may ask.
+func (l *Listener) Handler() Handler { return *l.front.Load() }
 
 // Draining says whether Drain or Close was called: sessions should end after
 // the exchange they are in.
@@ -183,7 +206,8 @@ func (l *Listener) Stats() ListenerStats {
 func (l *Listener) admit(c Conn, n *node) {
 	l.accepted.Add(1)
 	w := WakeAccepted
-	if open := l.open.Add(1); l.max.Load() > 0 && open > l.max.Load() {
+	l.open.Add(1)
+	if most := l.max.Load(); most > 0 && l.together() > most {
 		l.full.Add(1)
 		w = WakeFull
 	}
@@ -196,6 +220,9 @@ func (l *Listener) admit(c Conn, n *node) {
 func (l *Listener) enter(n *node) {
 	l.mu.Lock()
 	l.active.push(n)
+	if l.cut { // it was on its way from the parked ones when Close interrupted the active
+		n.conn.Interrupt()
+	}
 	l.mu.Unlock()
 }
 
@@ -228,14 +255,18 @@ func (l *Listener) run(c Conn, n *node, w Wake, state any) {
 
 // parkPlain parks a connection of the plain path: its goroutine waits.
 func (l *Listener) parkPlain(c *plainConn, next Next) Wake {
-	if l.draining.Load() {
-		return WakeDraining
-	}
 	l.parked.Add(1)
 	defer l.parked.Add(-1)
-	c.parked.Store(true)
-	err := c.await(time.Now().Add(next.Park))
-	c.parked.Store(false)
+	// Drain sets the flag and then the deadlines of those it sees parked; we
+	// say that we are parked, set our deadline, and then look for the flag.
+	l.setParked(c, true)
+	c.SetReadDeadline(time.Now().Add(next.Park))
+	err := os.ErrDeadlineExceeded
+	if !l.draining.Load() {
+		err = c.await()
+	}
+	l.setParked(c, false)
+	c.SetReadDeadline(time.Time{}) // what Drain may have set must not hit the next exchange
 	switch {
 	case err == nil || !errors.Is(err, os.ErrDeadlineExceeded):
 		return WakeReadable
@@ -245,17 +276,31 @@ func (l *Listener) parkPlain(c *plainConn, next Next) Wake {
 	return WakeExpired
 }
 
-// Drain stops accepting, ends parked clients, and waits until every session
-// has ended or ctx has. Clients in the accept queue are still served.
-func (l *Listener) Drain(ctx context.Context) error {
+// setParked says whether c's goroutine waits as a parked one. Under l.mu, so
+// that wakeParked sets no deadline on a connection that is back at work.
+func (l *Listener) setParked(c *plainConn, yes bool) {
+	l.mu.Lock()
+	c.parked = yes
+	l.mu.Unlock()
+}
+
+// StopAccepting is the first step of Drain: when it returns the address is free
+// for another listener.
+func (l *Listener) StopAccepting(ctx context.Context) {
 	l.once.Do(func() {
 		l.draining.Store(true)
 		close(l.stop)
 		for _, s := range l.shards {
-			s.stop()
+			s.stop(ctx.Err() == nil)
 		}
 	})
 	l.accept.Wait()
+}
+
+// Drain stops accepting, ends parked clients, and waits until every session
+// has ended or ctx has. Clients in the accept queue are still served.
+func (l *Listener) Drain(ctx context.Context) error {
+	l.StopAccepting(ctx)
 	l.wakeParked()
 	done := make(chan struct{})
 	go func() { // ends with the sessions, all of which have deadlines
@@ -279,6 +324,7 @@ func (l *Listener) Close() error {
 		return nil
 	}
 	l.mu.Lock()
+	l.cut = true
 	for n := l.active.front(); n != nil && n != &l.active.root; n = n.next {
 		n.conn.Interrupt()
 	}
@@ -292,7 +338,7 @@ func (l *Listener) Close() error {
 func (l *Listener) wakeParked() {
 	l.mu.Lock()
 	for n := l.active.front(); n != nil && n != &l.active.root; n = n.next {
-		if p, ok := n.conn.(*plainConn); ok && p.parked.Load() {
+		if p, ok := n.conn.(*plainConn); ok && p.parked {
 			p.Conn.SetReadDeadline(past)
 		}
 	}

@@ -54,7 +54,7 @@ func (m *memory) with(a netip.Addr, add bool, fn func(*habit)) {
 			fn(h)
 			return
 		}
-		if h.until() < worst.until() {
+		if worst.addr.IsValid() && (!h.addr.IsValid() || h.until() < worst.until()) {
 			worst = h
 		}
 	}
@@ -96,6 +96,13 @@ func (m *memory) missed(a netip.Addr, now int64) {
 		h.streak = max(min(h.streak, 0)-1, -missesToWait)
 		h.missUntil = now + int64(missFor)
 	})
+}
+
+// lastMiss is when a wait for a last ran out, Unix nanoseconds, and long ago if
+// none did.
+func (m *memory) lastMiss(a netip.Addr) (t int64) {
+	m.with(a, false, func(h *habit) { t = h.missUntil - int64(missFor) })
+	return t
 }
 
 func (m *memory) closedFirst(a netip.Addr) {

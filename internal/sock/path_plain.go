@@ -32,7 +32,7 @@ type shard struct{ ln net.Listener }
 
 func (*shard) open(*Listener) error { return nil }
 func (*shard) close()               {}
-func (s *shard) stop()              { s.ln.Close() }
+func (s *shard) stop(patient bool)  { stopPlain(s.ln, patient) }
 func (*shard) setDeferAccept(bool)  {}
 
 func (l *Listener) acceptLoop(s shard) { l.acceptLoopPlain(s.ln) }

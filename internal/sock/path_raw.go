@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -60,13 +61,17 @@ func (s *shard) setDeferAccept(on bool) {
 	}
 }
 
-// stop makes the acceptor return.
-func (s *shard) stop() {
-	if s.f != nil {
-		s.f.SetReadDeadline(past)
+// stop makes the acceptor return: when the last handshakes are over, or at once.
+func (s *shard) stop(patient bool) {
+	if s.f == nil {
+		stopPlain(s.ln, patient)
 		return
 	}
-	s.ln.Close()
+	end := past
+	if rc, err := s.f.SyscallConn(); err == nil && patient && noNewClients(rc) == nil {
+		end = time.Now().Add(lastHandshakes)
+	}
+	s.f.SetReadDeadline(end)
 }
 
 // acceptLoop accepts until the listener stops. Each shard has one.

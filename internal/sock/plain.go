@@ -1,6 +1,7 @@
 package sock
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net"
@@ -22,7 +23,8 @@ type plainConn struct {
 	interrupted atomic.Bool
 	readBy      deadline
 	writeBy     deadline
-	parked      atomic.Bool
+	parked      bool // guarded by the Listener's mu
+	shaken      bool // a TLS handshake was made, or there is none to make
 
 	node node
 
@@ -31,6 +33,9 @@ type plainConn struct {
 	// writing and looking may run at the same time.
 	lookFn func(fd uintptr)
 	sight  Sight
+
+	two  [2][]byte // of WriteTwo, for the same reason
+	bufs net.Buffers
 
 	tryFn func(fd uintptr) bool
 	tryP  []byte
@@ -54,6 +59,8 @@ func wrap(c net.Conn) *plainConn {
 			_, p.tcp = c.(*net.TCPConn)
 		}
 	}
+	_, p.shaken = c.(handshaker)
+	p.shaken = !p.shaken
 	p.lookFn = func(fd uintptr) { p.sight = peek(fd) }
 	p.tryFn = func(fd uintptr) bool { p.tryN, p.tryE = writeOnce(fd, p.tryP); return true }
 	p.x.init()
@@ -83,25 +90,61 @@ func (c *plainConn) Read(p []byte) (int, error) {
 // ReadSoon waits out the grace in any case: a plain connection keeps its
 // goroutine when it is parked, so there is less to win.
 func (c *plainConn) ReadSoon(p []byte) (int, error) {
-	if c.Look() == PeerFIN {
+	if err := c.shake(); err != nil {
+		return 0, err
+	}
+	// Under TLS, bytes that came before the FIN may be decrypted already.
+	if c.rc != nil && c.Look() == PeerFIN {
 		return 0, ErrFIN
 	}
 	c.ReadWithin(grace)
 	n, err := c.Read(p)
-	if err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !c.interrupted.Load() {
+	switch {
+	case err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !c.interrupted.Load():
 		return 0, ErrIdle
+	case err == io.ErrUnexpectedEOF && c.lookBelow() == PeerFIN:
+		return n, io.EOF // a FIN without the alert that TLS wants before it
 	}
 	return n, err
 }
 
+// handshaker is what a TLS connection is and others are not.
+type handshaker interface{ HandshakeContext(context.Context) error }
+
+// shake makes the handshake of a TLS connection, once, in a time of its own:
+// one that a deadline has cut short cannot be taken up again, and the grace of
+// ReadSoon is shorter than the round trips to a far client.
+func (c *plainConn) shake() error {
+	if c.shaken {
+		return nil
+	}
+	end := time.Now().Add(handshakeTime)
+	c.SetReadDeadline(end)
+	c.SetWriteDeadline(end)
+	if err := c.Conn.(handshaker).HandshakeContext(context.Background()); err != nil {
+		return err
+	}
+	c.shaken = true
+	return nil
+}
+
+// handshakeTime is the default time for a request's head, which has the same
+// reason.
+const handshakeTime = 10 * time.Second
+
 func (c *plainConn) WriteTwo(head, body []byte) (int, error) {
-	bufs := net.Buffers{head, body}
-	n, err := bufs.WriteTo(c.Conn)
+	c.two = [2][]byte{head, body}
+	c.bufs = c.two[:]
+	n, err := c.bufs.WriteTo(c.Conn)
+	c.two, c.bufs = [2][]byte{}, nil
 	return int(n), err
 }
 
 func (c *plainConn) TryWrite(p []byte) (int, error) {
 	if c.rc == nil {
+		if err := c.shake(); err != nil {
+			return 0, err
+		}
 		return c.Conn.Write(p)
 	}
 	if len(p) == 0 {
@@ -180,15 +223,19 @@ func (c *plainConn) Look() Sight {
 	return c.sight
 }
 
+// below returns the transport under a TLS connection, else the connection.
+func (c *plainConn) below() net.Conn {
+	if t, ok := c.Conn.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return c.Conn
+}
+
 // lookBelow looks at the transport under a TLS connection. Bytes there may be
 // a record without data, but on a connection that ought to be silent any byte
 // is a reason not to use it again.
 func (c *plainConn) lookBelow() Sight {
-	under, ok := c.Conn.(interface{ NetConn() net.Conn })
-	if !ok {
-		return Quiet
-	}
-	sc, ok := under.NetConn().(syscall.Conn)
+	sc, ok := c.below().(syscall.Conn)
 	if !ok {
 		return Quiet
 	}
@@ -214,22 +261,21 @@ func (c *plainConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// Abort goes past TLS, whose Close would tell the peer that all was sent.
 func (c *plainConn) Abort() error {
-	if t, ok := c.Conn.(*net.TCPConn); ok {
+	below := c.below()
+	if t, ok := below.(*net.TCPConn); ok {
 		// Set at the very end only: a descriptor with this option that dies
 		// with its process truncates what the kernel still has to send.
 		t.SetLinger(0)
 	}
-	return c.Conn.Close()
+	return below.Close()
 }
 
-// await blocks until the connection can be read, has ended, or deadline passed
-// (the error is os.ErrDeadlineExceeded then). Nothing is consumed.
-func (c *plainConn) await(deadline time.Time) error {
-	if err := c.SetReadDeadline(deadline); err != nil {
-		return err
-	}
-	defer c.SetReadDeadline(time.Time{})
+// await blocks until the connection can be read, has ended, or the read
+// deadline passed (the error is os.ErrDeadlineExceeded then). Nothing is
+// consumed.
+func (c *plainConn) await() error {
 	if c.ahead {
 		return nil
 	}

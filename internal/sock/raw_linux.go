@@ -63,12 +63,8 @@ func (c *rawConn) promote() (*polled, error) {
 	c.poll.Store(p)
 	// Whoever sets a deadline, or interrupts, stores it and then looks for
 	// the file; we store the file and then look. One of the two sees the other.
-	if t, ok := c.readBy.time(); ok {
-		f.SetReadDeadline(t)
-	}
-	if t, ok := c.writeBy.time(); ok {
-		f.SetWriteDeadline(t)
-	}
+	c.readBy.bind(f.SetReadDeadline)
+	c.writeBy.bind(f.SetWriteDeadline)
 	if c.interrupted.Load() {
 		f.SetDeadline(past)
 	}

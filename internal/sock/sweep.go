@@ -36,8 +36,10 @@ type held struct {
 	peer     netip.Addr
 	gone     func(How)
 	linger   bool
+	half     bool // closed by the client before the response, and by us
 	graceful bool
 	idle     bool // all we wrote is acknowledged: the wait for the FIN counts
+	began    int64
 	next     int64
 	delay    time.Duration
 	deadline int64
@@ -87,8 +89,7 @@ func (s *Sweeper) End(c Conn, e Ending, graceful bool, gone func(How)) {
 	case closeNow:
 		switch e {
 		case EndHalfClosed:
-			s.mem.sawHalfClose(peer, time.Now().UnixNano())
-			s.finish(&h, HowPeerFirst)
+			s.endHalf(h)
 		case EndSilent:
 			s.finish(&h, HowPeerFirst)
 		case EndLost:
@@ -97,6 +98,43 @@ func (s *Sweeper) End(c Conn, e Ending, graceful bool, gone func(How)) {
 			s.finish(&h, HowActive)
 		}
 	}
+}
+
+// endHalf closes a connection whose client's FIN came before the response. Such
+// a client half-closes, or it has gone, and its FIN does not tell which: what
+// it answers to the response and our FIN does, an acknowledgment or a reset.
+// Only the first is remembered, or one user who gives up would cost all clients
+// of the address the quiet close.
+func (s *Sweeper) endHalf(h held) {
+	if !h.peer.IsValid() || !holdable(h.c) {
+		s.mem.sawHalfClose(h.peer, time.Now().UnixNano())
+		s.finish(&h, HowPeerFirst)
+		return
+	}
+	if h.c.CloseWrite() != nil { // there was a reset already
+		s.finish(&h, HowReset)
+		return
+	}
+	h.half = true
+	s.hold(h)
+}
+
+// lookHalf waits for the client's answer.
+func (s *Sweeper) lookHalf(h *held, now int64) bool {
+	info, ok := h.c.Info()
+	switch {
+	case ok && info.State == Closed && !info.FINAcked:
+		s.finish(h, HowReset)
+	case ok && info.State == Closed:
+		s.mem.sawHalfClose(h.peer, now)
+		s.finish(h, HowPeerFirst)
+	case !ok || now >= h.deadline:
+		s.finish(h, HowPeerFirst)
+	default:
+		s.again(h, now)
+		return false
+	}
+	return true
 }
 
 // holdable: only where the kernel tells the state is there something to wait
@@ -111,7 +149,7 @@ func holdable(c Conn) bool {
 func (s *Sweeper) hold(h held) {
 	h.delay = firstLook
 	now := time.Now().UnixNano()
-	h.next = onGrid(now + int64(h.delay))
+	h.began, h.next = now, onGrid(now+int64(h.delay))
 	h.deadline = now + int64(unackedWait)
 	if h.linger {
 		h.deadline = now + int64(lingerTime)
@@ -247,8 +285,11 @@ func (s *Sweeper) look(h *held, now, late int64, scratch []byte) bool {
 	// A sweep that comes late says that the machine is busy, so the client is
 	// likely to be late too.
 	h.deadline += late
-	if h.linger {
+	switch {
+	case h.linger:
 		return s.lookLinger(h, now, scratch)
+	case h.half:
+		return s.lookHalf(h, now)
 	}
 	switch h.c.Look() {
 	case PeerFIN:
@@ -277,7 +318,9 @@ func (s *Sweeper) look(h *held, now, late int64, scratch []byte) bool {
 		}
 	}
 	if now >= h.deadline {
-		if h.idle {
+		// Waits that overlap and run out together say one thing and not many:
+		// that the client or the machine was busy for a moment.
+		if h.idle && h.began > s.mem.lastMiss(h.peer) {
 			s.mem.missed(h.peer, now)
 		}
 		s.finish(h, HowActive)
@@ -291,7 +334,7 @@ func (s *Sweeper) look(h *held, now, late int64, scratch []byte) bool {
 func (s *Sweeper) lookLinger(h *held, now int64, scratch []byte) bool {
 	for h.c.Look() == Readable && h.read < lingerBytes {
 		h.c.SetReadDeadline(time.Unix(0, now).Add(time.Second))
-		n, err := h.c.Read(scratch)
+		n, err := discard(h.c, scratch)
 		h.read += n
 		h.delay = firstLook
 		if err != nil {
@@ -308,6 +351,15 @@ func (s *Sweeper) lookLinger(h *held, now int64, scratch []byte) bool {
 	}
 	s.again(h, now)
 	return false
+}
+
+// discard reads bytes that nobody wants. Under TLS it reads them as they are:
+// half a record would keep a Read, and with it the sweeper, waiting.
+func discard(c Conn, p []byte) (int, error) {
+	if t, ok := c.(*plainConn); ok && t.rc == nil {
+		return t.below().Read(p)
+	}
+	return c.Read(p)
 }
 
 func (s *Sweeper) again(h *held, now int64) {

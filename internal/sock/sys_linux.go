@@ -114,5 +114,6 @@ func tcpInfo(fd uintptr) (Info, bool) {
 		NotSent:    ti.Notsent_bytes,
 		RTT:        time.Duration(ti.Rtt) * time.Microsecond,
 		Received:   ti.Bytes_received,
+		FINAcked:   ti.Bytes_acked > ti.Bytes_sent-ti.Bytes_retrans, // the FIN counts in the first alone
 	}, true
 }

@@ -43,7 +43,7 @@ const protocolTCP = 6
 func (p *Packet) parse() {
 	d := p.Data
 	var src, dst netip.Addr
-	end := len(d)
+	var end int
 	switch {
 	case len(d) >= 20 && d[0]>>4 == 4:
 		head := int(d[0]&15) * 4

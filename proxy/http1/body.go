@@ -26,11 +26,12 @@ type requestBody struct {
 	done    bool // the end of the body was seen
 	closed  bool // a chunked body's end was sent
 	trailer []byte
+	back    []byte // framing behind the data, while it is written
 	rej     *Reject
 }
 
 func (b *requestBody) start(s *session) {
-	*b = requestBody{s: s, off: s.req.HeadLen, left: max(0, s.req.ContentLength), chunked: s.req.Chunked, trailer: b.trailer[:0]}
+	*b = requestBody{s: s, off: s.req.HeadLen, left: max(0, s.req.ContentLength), chunked: s.req.Chunked, trailer: b.trailer[:0], back: b.back}
 	b.done = !s.req.HasBody()
 	if b.chunked {
 		b.chunks.Start(false, s.set.MaxHeader)
@@ -186,9 +187,8 @@ func (b *requestBody) send(c sock.Conn, head []byte) (wrote int, err error) {
 	if wrote, err = c.WriteTwo(head, b.data()); err != nil {
 		return wrote, err
 	}
-	var line [256]byte
-	if back := b.appendBack(line[:0]); len(back) > 0 {
-		n, err := c.Write(back)
+	if b.back = b.appendBack(b.back[:0]); len(b.back) > 0 {
+		n, err := c.Write(b.back)
 		return wrote + n, err
 	}
 	return wrote, nil

@@ -19,8 +19,6 @@ import (
 func (s *session) exchange() (keep bool) {
 	be := s.route.Backend
 	be.Retries.Request()
-	s.upload.stopping.Store(false)
-	s.upload.done = nil
 	s.answer.reset()
 	sent := false // it went out on a connection that was dead
 	for {
@@ -50,15 +48,16 @@ func (s *session) exchange() (keep bool) {
 			sent = true
 			continue
 		}
+		rej := s.upload.reject()
 		s.upload.stop(lease.Conn())
 		lease.Discard(why)
 		s.answer.free(s.front.budget)
-		if s.upload.clientFault() == fault.ClientGone {
-			s.count(fault.ClientGone)
+		if k == fault.ClientGone {
+			s.count(k)
 			s.end(sock.EndLost)
 			return false
 		}
-		return s.refuse(k, s.upload.rej)
+		return s.refuse(k, rej)
 	}
 }
 
@@ -137,14 +136,18 @@ func (s *session) send(c sock.Conn, be *Backend) *failure {
 	data := s.body.data()
 	var wrote, n int
 	var err error
+	s.body.closed, s.answer.unsent = false, false // also if this is the second time
 	if len(s.out)+len(data) <= writeBlock {
-		s.body.closed = false
 		s.out = s.body.appendFront(s.out)
 		s.out = append(s.out, data...)
 		s.out = s.body.appendBack(s.out)
 		wrote, n, err = c.Exchange(s.out, into)
 	} else if wrote, err = s.body.send(c, s.out); err == nil {
 		n, err = c.Read(into)
+	} else if wrote > 0 && broken(err) {
+		// It may have answered before it closed.
+		n, _ = c.Read(into)
+		s.answer.unsent = true
 	}
 	s.answer.buf.w += n
 	if n == 0 {
@@ -215,8 +218,9 @@ func broken(err error) bool {
 }
 
 // replayable says whether the request may be sent a second time after a reused
-// connection gave no byte back: all of it must still be here, and either doing
-// it twice is as good as once or nothing of it went out.
+// connection gave no byte back: all of it must still be here, or not have been asked
+// for yet, and either doing it twice is as good as once or nothing of it went
+// out.
 func (s *session) replayable(wrote int) bool {
-	return s.body.done && s.upload.done == nil && (s.req.Verb.Idempotent() || wrote == 0)
+	return s.upload.done == nil && (s.req.Verb.Idempotent() || wrote == 0)
 }

@@ -41,7 +41,13 @@ func (x exchanged) reusable() (why reason.Close, ok bool) {
 func (s *session) deliver(head, body []byte, keep, ours bool) bool {
 	ending := sock.EndFinished
 	switch {
+	case keep && s.served:
+		s.before = sock.Readable // not looked
 	case keep:
+		// Most clients that leave do so after one response, and some are so
+		// quick that their FIN is here before the next read. This look tells
+		// them from those that half-close. Later responses are spared it.
+		s.before = s.c.Look()
 	case ours:
 		ending = sock.EndOurs
 	default:
@@ -150,15 +156,16 @@ type refusal struct {
 	answer *fault.Answer
 }
 
-// refusals has the answers to all Rejects, rendered once.
-var refusals = func() map[*Reject]refusal {
-	m := map[*Reject]refusal{}
+// refusals has the answers to all Rejects, rendered once. It is filled by an
+// init function: only then are the Rejects of all files there.
+var refusals = map[*Reject]refusal{}
+
+func init() {
 	for _, rej := range rejects {
 		k := kindOf(rej)
-		m[rej] = refusal{k, k.With(rej.Reason, rej.Text)}
+		refusals[rej] = refusal{k, k.With(rej.Reason, rej.Text)}
 	}
-	return m
-}()
+}
 
 // kindOf finds the fault whose status a Reject has.
 func kindOf(rej *Reject) fault.Kind {
@@ -186,9 +193,6 @@ func kindOf(rej *Reject) fault.Kind {
 	}
 	return fault.BadRequest
 }
-
-// host is what a request without Host gets.
-func (b *Backend) host() []byte { return []byte(b.Address) }
 
 // makeID writes a random X-Request-Id: 128 bits in hexadecimal. It tells
 // requests apart and is no secret.

@@ -131,8 +131,12 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	served := state == stateServed
 	switch w {
 	case sock.WakeExpired, sock.WakeDraining:
-		f.sweeper.End(c, sock.EndOurs, graceful, l.Gone())
-		return sock.Next{}
+		// A request that has just come is served: closing now would reset it,
+		// and its client could not know whether it was carried out.
+		if c.Look() != sock.Readable {
+			f.sweeper.End(c, sock.EndOurs, graceful, l.Gone())
+			return sock.Next{}
+		}
 	case sock.WakeFull:
 		f.turnAway(l, c, fault.MaxClients, graceful)
 		return sock.Next{}
@@ -146,6 +150,7 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	s.begin(l, c, set, peer, graceful, served)
 	next := s.run(w == sock.WakeReadable)
 	s.release()
+	s.front = f // see serve
 	f.sessions.Put(s)
 	return next
 }

@@ -69,7 +69,7 @@ func (s *session) relay(lease pool.Lease, be *Backend, keep, old, untilClose boo
 		case k == fault.None:
 			return s.cut(lease, fault.ResponseStalled, nil, untilClose)
 		default:
-			return s.cut(lease, k, s.upload.rej, untilClose)
+			return s.cut(lease, k, s.upload.reject(), untilClose)
 		}
 	}
 }
@@ -116,6 +116,7 @@ func (s *session) readMore(c sock.Conn, be *Backend) (int, fault.Kind) {
 			}
 			return n, fault.None
 		case err == io.EOF:
+			a.closed = true
 			return 0, fault.None
 		case s.upload.clientFault() != fault.None:
 			return 0, s.upload.clientFault()
@@ -202,7 +203,7 @@ func (s *session) pass(p []byte) {
 	a := &s.answer
 	if len(p) >= headSize && !a.lost {
 		if s.flush(); a.pend.len() == 0 && !a.lost {
-			n, err := s.c.TryWrite(p)
+			n, err := s.try(p)
 			a.begun = a.begun || n > 0
 			a.lost = err != nil
 			p = p[n:]
@@ -243,10 +244,17 @@ func (s *session) flush() {
 	if a.pend.len() == 0 || a.lost {
 		return
 	}
-	n, err := s.c.TryWrite(a.pend.bytes())
+	n, err := s.try(a.pend.bytes())
 	a.begun = a.begun || n > 0
 	a.lost = err != nil
 	a.pend.skip(n)
+}
+
+// try writes what the client takes at once. A deadline of an earlier write may
+// have passed since: the backend was silent, and that is not the client's doing.
+func (s *session) try(p []byte) (int, error) {
+	s.c.WriteWithin(s.set.SendTimeout)
+	return s.c.TryWrite(p)
 }
 
 // cut ends a response that cannot be completed. If the client has got nothing
@@ -260,7 +268,9 @@ func (s *session) cut(lease pool.Lease, k fault.Kind, rej *Reject, untilClose bo
 	why := reason.CloseBackendError
 	switch k {
 	case fault.ResponseStalled:
-		why = reason.CloseTimeout
+		if !s.answer.closed {
+			why = reason.CloseTimeout
+		}
 	case fault.BadResponse:
 		why = reason.CloseBadResponse
 	case fault.ClientGone, fault.BodyTimeout, fault.BadRequest, fault.BodyTooLarge:

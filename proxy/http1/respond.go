@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"time"
 
 	"weir/internal/reason"
 	"weir/internal/sock"
@@ -20,13 +21,15 @@ type answer struct {
 	pend   *buffer // what the client has not taken yet
 	begun  bool    // the client has got bytes of the final response
 	lost   bool    // the client cannot be written to
+	closed bool    // the backend's FIN came inside the body
+	unsent bool    // the backend answered, and did not take all of the request
 	left   int64   // of a Content-Length
 	chunks Chunked
 	mode   relayMode
 }
 
 func (a *answer) reset() {
-	a.asked, a.begun, a.lost = false, false, false
+	a.asked, a.begun, a.lost, a.closed, a.unsent = false, false, false, false, false
 }
 
 func (a *answer) free(budget *Budget) {
@@ -75,7 +78,7 @@ func (s *session) respond(lease pool.Lease, be *Backend) (keep bool) {
 
 	old := s.req.Minor == 0
 	untilClose := old && (a.resp.Body == BodyChunked || a.resp.Body == BodyUntilClose)
-	uploaded := !s.upload.running() && s.body.done
+	uploaded := s.upload.finished() && s.body.done
 	keep = s.req.KeepAlive && !untilClose && uploaded && !s.l.Draining()
 	s.redit.Chunked = !old && (a.resp.Chunked || a.resp.Body == BodyUntilClose)
 	switch {
@@ -136,7 +139,7 @@ func (s *session) sent() {
 // first.
 func (s *session) settle(lease pool.Lease, x exchanged) {
 	s.upload.stop(lease.Conn())
-	x.sent = s.body.done && !s.upload.stopping.Load()
+	x.sent = s.body.done && !s.upload.stopping.Load() && !s.upload.unsent && !s.answer.unsent
 	x.keep = s.answer.resp.KeepAlive
 	if why, ok := x.reusable(); !ok {
 		lease.Discard(why)
@@ -158,6 +161,7 @@ func (s *session) conclude(head, body []byte, keep, ours bool) bool {
 func (s *session) responseHead(c sock.Conn, be *Backend) (fault.Kind, *Reject) {
 	a := &s.answer
 	limits := Limits{MaxHeader: s.set.MaxHeader}
+	var until time.Time
 	for {
 		done, rej := a.resp.Parse(a.buf.bytes(), limits)
 		switch {
@@ -173,9 +177,17 @@ func (s *session) responseHead(c sock.Conn, be *Backend) (fault.Kind, *Reject) {
 			}
 			a.buf = big
 		}
-		if f := s.await(c, be, be.ResponseHeader); f != nil {
+		// One deadline for the whole head: a byte now and then does not move it.
+		if until.IsZero() || s.upload.running() {
+			until = time.Now().Add(be.ResponseHeader)
+		}
+		wait := time.Until(until)
+		if wait <= 0 {
+			return fault.ResponseTimeout, nil
+		}
+		if f := s.await(c, be, wait); f != nil {
 			if k := s.upload.clientFault(); k != fault.None {
-				return k, s.upload.rej
+				return k, s.upload.reject()
 			}
 			if errors.Is(f.err, os.ErrDeadlineExceeded) {
 				return fault.ResponseTimeout, nil
@@ -219,7 +231,9 @@ func (s *session) giveUp(lease pool.Lease, k fault.Kind, rej *Reject) (keep bool
 	why := reason.CloseBadResponse
 	switch k {
 	case fault.ResponseTimeout, fault.ResponseStalled:
-		why = reason.CloseTimeout
+		if why = reason.CloseTimeout; s.answer.closed {
+			why = reason.CloseBackendError
+		}
 	case fault.BackendClosed, fault.BackendReset:
 		why = reason.CloseBackendError
 	case fault.ClientGone, fault.BodyTimeout, fault.BadRequest, fault.BodyTooLarge:

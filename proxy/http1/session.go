@@ -20,8 +20,9 @@ type session struct {
 	c        sock.Conn
 	peer     netip.Addr
 	graceful bool
-	served   bool // the client has had an answer
-	ended    bool // c was given to the sweeper
+	served   bool       // the client has had an answer
+	before   sock.Sight // of the client's socket, before its first response was written
+	ended    bool       // c was given to the sweeper
 
 	in  *buffer // what the client sent and we have not used
 	req Request
@@ -33,6 +34,7 @@ type session struct {
 	redit  ResponseEdit
 	ip     [48]byte
 	id     [32]byte
+	bare   []byte // the Host of a request that names none
 	body   requestBody
 	out    []byte // a head that is being composed
 	answer answer
@@ -47,7 +49,7 @@ func newSession(f *Front) *session {
 
 func (s *session) begin(l *sock.Listener, c sock.Conn, set *Settings, peer netip.Addr, graceful, served bool) {
 	s.l, s.c, s.peer, s.graceful, s.served = l, c, peer, graceful, served
-	s.ended = false
+	s.ended, s.before = false, sock.Readable
 	s.in = newBuffer(headSize, s.front.budget)
 	s.apply(set)
 }
@@ -135,8 +137,11 @@ func (s *session) readHead(woken bool) headResult {
 		case !s.served && (err == io.EOF || errors.Is(err, sock.ErrFIN)):
 			s.end(sock.EndSilent)
 			return headEnded
-		case err == io.EOF || woken && errors.Is(err, sock.ErrFIN):
+		case err == io.EOF || (woken || s.before == sock.Quiet) && errors.Is(err, sock.ErrFIN):
 			s.end(sock.EndLeft)
+			return headEnded
+		case errors.Is(err, sock.ErrFIN) && s.before == sock.PeerFIN:
+			s.end(sock.EndHalfClosed)
 			return headEnded
 		case errors.Is(err, sock.ErrFIN):
 			// Perhaps it was there before the response. Not remembered
@@ -198,11 +203,16 @@ func (s *session) readHead(woken bool) headResult {
 // serve handles the request whose head was read. It reports whether the
 // connection is kept.
 func (s *session) serve() (keep bool) {
-	// The client may have been silent since before a reload.
+	// The client may have been silent since before a reload, which may also
+	// have given its address to another listener.
+	if f, ok := s.l.Handler().(*Front); ok && f != s.front {
+		s.front, s.counts = f, &f.stats.refused
+	}
 	if set := s.front.set.Load(); set != s.set {
 		s.apply(set)
 	}
 	s.body.start(s)
+	s.upload.reset()
 	if rej := s.choose(); rej != nil {
 		return s.reject(rej)
 	}
@@ -236,7 +246,8 @@ func (s *session) choose() *Reject {
 	s.edit.Set, s.edit.Remove = s.route.Set, s.route.Remove
 	s.edit.BareHost = nil
 	if s.req.Host.Len() == 0 {
-		s.edit.BareHost = s.route.Backend.host()
+		s.bare = append(s.bare[:0], s.route.Backend.Address...)
+		s.edit.BareHost = s.bare
 	}
 	s.edit.RequestID = nil
 	if s.set.MakeID && !s.req.Has(FieldXRequestID) {

@@ -15,16 +15,26 @@ type upload struct {
 	s        *session
 	done     chan struct{} // closed at the end; nil if there was no upload
 	stopping atomic.Bool
+	last     atomic.Bool   // what is being sent now is the end of the request
 	failed   atomic.Uint32 // fault.Kind of the client's side
-	rej      *Reject       // with failed; read after done
+	rej      *Reject       // with failed
+	unsent   bool          // the backend did not take all; read after done
 	head     []byte        // its own copy: the session composes the response meanwhile
+}
+
+// reset forgets the last request's upload, before anything of the next body is
+// read.
+func (u *upload) reset() {
+	u.done = nil
+	u.stopping.Store(false)
+	u.last.Store(false)
+	u.failed.Store(0)
+	u.rej, u.unsent = nil, false
 }
 
 // start begins to send head, the pending bytes and the rest of the body.
 func (u *upload) start(c sock.Conn, be *Backend, head []byte) {
 	u.done = make(chan struct{})
-	u.failed.Store(0)
-	u.rej = nil
 	u.head = append(u.head[:0], head...)
 	go u.run(c, be) // stop waits for it
 }
@@ -34,7 +44,9 @@ func (u *upload) run(c sock.Conn, be *Backend) {
 	b := &u.s.body
 	for {
 		c.WriteWithin(be.BodyIdle)
+		u.last.Store(b.done)
 		if _, err := b.send(c, u.head); err != nil {
+			u.unsent = true
 			return // the backend may have answered all the same; the session sees
 		}
 		u.head = u.head[:0]
@@ -63,6 +75,30 @@ func (u *upload) running() bool {
 	}
 }
 
+// lastWrite is how long a response waits for the end of the write that it is
+// the answer to. That takes microseconds; where it takes longer the backend
+// has answered early.
+const lastWrite = 20 * time.Millisecond
+
+// finished says whether the upload has ended. A quick backend answers before
+// the write of the last bytes has returned here, so that is waited for.
+func (u *upload) finished() bool {
+	if !u.running() {
+		return true
+	}
+	if !u.last.Load() {
+		return false
+	}
+	t := time.NewTimer(lastWrite)
+	defer t.Stop()
+	select {
+	case <-u.done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
 // clientFault is what went wrong on the client's side, None as long as nothing
 // did.
 func (u *upload) clientFault() fault.Kind {
@@ -70,6 +106,14 @@ func (u *upload) clientFault() fault.Kind {
 		return fault.None
 	}
 	return fault.Kind(u.failed.Load())
+}
+
+// reject is the scanner's word on a body, if that is what clientFault is about.
+func (u *upload) reject() *Reject {
+	if u.clientFault() == fault.None {
+		return nil // rej may be written just now
+	}
+	return u.rej
 }
 
 // stop ends the upload, if one runs, and waits for it. The backend's connection

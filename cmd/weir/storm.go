@@ -1,0 +1,72 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"weir/internal/oplog"
+	"weir/internal/storm"
+	"weir/tcpstat"
+)
+
+func runStorm(args []string, stdout, stderr io.Writer) int {
+	fs := newFlags("storm")
+	n := fs.Int("n", 10_000, "requests")
+	c := fs.Int("c", 32, "connections at a time")
+	mode := fs.String("mode", string(storm.ClientCloses), "client: each client closes its connection; server: it waits for the server's close; keepalive: connections are kept")
+	timeout := fs.Duration("timeout", 5*time.Second, "for each request")
+	limit := fs.Duration("limit", time.Minute, "for the whole storm")
+	remote := fs.Bool("remote", false, "allow a target that is not on this machine")
+	if code, ok := parse(fs, args, stdout, stderr, "http://HOST:PORT/PATH"); !ok {
+		return code
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	o := storm.Options{
+		URL: fs.Arg(0), Requests: *n, Concurrency: *c, Mode: storm.Mode(*mode),
+		Timeout: *timeout, Limit: *limit, Remote: *remote, Settle: time.Second,
+	}
+	if f, ok := stderr.(*os.File); ok && oplog.Terminal(f) {
+		o.Progress = func(done, failed int) { fmt.Fprintf(stderr, "\r%d of %d answered, %d failed ", done, *n, failed) }
+		defer fmt.Fprintln(stderr)
+	}
+	r, err := storm.Run(ctx, o)
+	if err != nil {
+		fmt.Fprintln(stderr, "weir storm:", err)
+		return exitUsage
+	}
+	printStorm(stdout, r)
+	if r.Failed() > 0 {
+		return exitFailed
+	}
+	return exitOK
+}
+
+func printStorm(out io.Writer, r *storm.Result) {
+	fmt.Fprintf(out, "%d requests to %s in %v: %.0f a second, %d failed\n", r.Requests, r.Target, r.Elapsed.Round(time.Millisecond), r.PerSecond(), r.Failed())
+	for kind, n := range r.Errors {
+		fmt.Fprintf(out, "  %d: %s\n", n, kind)
+	}
+	fmt.Fprint(out, "latency:")
+	for _, q := range []float64{0.5, 0.9, 0.99, 0.999, 1} {
+		fmt.Fprintf(out, "  p%g %v", q*100, r.Latency.Quantile(q).Round(time.Microsecond))
+	}
+	fmt.Fprintf(out, "\nsockets by state, before -> 1 s after:\n")
+	any := false
+	for _, s := range tcpstat.States() {
+		cb, ca, sb, sa := r.Before.Client[s], r.After.Client[s], r.Before.Server[s], r.After.Server[s]
+		if cb+ca+sb+sa == 0 {
+			continue
+		}
+		any = true
+		fmt.Fprintf(out, "  %-11s client end %6d -> %-6d  server end %6d -> %-6d\n", s, cb, ca, sb, sa)
+	}
+	if !any {
+		fmt.Fprintln(out, "  none at either end")
+	}
+}
