@@ -3,6 +3,7 @@ package accept
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -70,6 +71,7 @@ func TestAcceptSlowReadersGetEveryByte(t *testing.T) {
 		{"zero window at the very end", 40_000, small, 400 * time.Millisecond, 0, true},
 	}
 	var wg sync.WaitGroup
+	var resets atomic.Int64
 	for _, row := range rows {
 		for range 4 {
 			wg.Go(func() {
@@ -101,6 +103,10 @@ func TestAcceptSlowReadersGetEveryByte(t *testing.T) {
 					}
 					<-time.After(5 * time.Millisecond)
 				}
+				if row.half && errors.Is(err, syscall.ECONNRESET) {
+					resets.Add(1) // its FIN crossed the response: the end is lost, no byte is
+					err = nil
+				}
 				if err != nil || !farWhole(got.Bytes(), row.size) {
 					t.Errorf("%s: %d bytes, then %v", row.name, got.Len(), err)
 				}
@@ -108,7 +114,7 @@ func TestAcceptSlowReadersGetEveryByte(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	figure(t, "slow readers: closed %v", f.status().Listeners[0].Closed)
+	figure(t, "slow readers: %d of 12 that half-closed read a reset in place of EOF; closed %v", resets.Load(), f.status().Listeners[0].Closed)
 }
 
 func TestAcceptClientsThatResetHarmNobodyElse(t *testing.T) {

@@ -60,6 +60,11 @@ frontend in
 backend out
 	server s %s
 `, socket, address)})
+	// HAProxy gives the socket its name last.
+	testnet.WaitFor(t, 10*time.Second, "the statistics socket", func() bool {
+		_, err := os.Stat(socket)
+		return err == nil
+	})
 	return h.Addr.String(), func() map[string]int { return serverErrors(t, socket) }
 }
 

@@ -70,8 +70,13 @@ func (a *actor) Serve(l *sock.Listener, c sock.Conn, _ sock.Wake, _ any) sock.Ne
 	return sock.Next{}
 }
 
+// newActor starts one in a namespace, by default of its own: other tests leave
+// TIME_WAIT sockets behind, whose ports come again.
 func newActor(t *testing.T, ns *testnet.Netns) *actor {
 	t.Helper()
+	if ns == nil {
+		ns = testnet.NewNetns(t)
+	}
 	poller, err := sock.NewPoller()
 	if err != nil {
 		t.Fatal(err)

@@ -157,7 +157,7 @@ func counts(a *[fates]atomic.Int64) (out [fates]int64) {
 
 // exchangeOnce makes one exchange and checks it. It returns what the backend did.
 func exchangeOnce(c sock.Conn, rng *rand.Rand, number uint64) (fate int, err error) {
-	size := 1 + rng.IntN(1+rng.IntN(4000))
+	size := 1 + rng.IntN(1+rng.IntN(1000))
 	rest := rng.IntN(200)
 	if rng.IntN(50) == 0 {
 		rest = rng.IntN(300 << 10) // beyond what the one park takes
