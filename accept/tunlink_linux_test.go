@@ -3,6 +3,7 @@ package accept
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -124,7 +125,9 @@ func (f *far) each(n, at int, client func(i int)) {
 // status asks the weir in the other namespace.
 func (f *far) status() (s status) {
 	f.t.Helper()
-	tr := &http.Transport{DisableKeepAlives: true, Dial: func(network, addr string) (net.Conn, error) { return f.link.B.Dial(network, addr) }}
+	tr := &http.Transport{DisableKeepAlives: true, DialContext: func(_ context.Context, network, addr string) (net.Conn, error) {
+		return f.link.B.Dial(network, addr)
+	}}
 	resp, err := (&http.Client{Transport: tr, Timeout: 30 * time.Second}).Get("http://" + f.weir.admin + "/api/status")
 	if err != nil {
 		f.t.Fatal(err)

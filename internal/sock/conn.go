@@ -34,6 +34,11 @@ type Conn interface {
 	// read deadline of its own behind; set another before the next Read.
 	ReadSoon(p []byte) (int, error)
 
+	// Turn writes p whole and then does what ReadSoon does, but ErrFIN says
+	// for sure that the FIN was there before p was written. With a client
+	// that is quick it takes one visit to the poller.
+	Turn(p, into []byte) (wrote, read int, err error)
+
 	// WriteTwo writes head and then body, in one system call where it can.
 	WriteTwo(head, body []byte) (int, error)
 

@@ -97,6 +97,10 @@ func (c *plainConn) ReadSoon(p []byte) (int, error) {
 	if c.rc != nil && c.Look() == PeerFIN {
 		return 0, ErrFIN
 	}
+	return c.readSoon(p)
+}
+
+func (c *plainConn) readSoon(p []byte) (int, error) {
 	c.ReadWithin(grace)
 	n, err := c.Read(p)
 	switch {
@@ -106,6 +110,18 @@ func (c *plainConn) ReadSoon(p []byte) (int, error) {
 		return n, io.EOF // a FIN without the alert that TLS wants before it
 	}
 	return n, err
+}
+
+func (c *plainConn) Turn(p, into []byte) (wrote, read int, err error) {
+	fin := c.rc != nil && c.Look() == PeerFIN
+	if wrote, err = c.Write(p); err != nil {
+		return wrote, 0, err
+	}
+	if fin {
+		return wrote, 0, ErrFIN
+	}
+	read, err = c.readSoon(into)
+	return wrote, read, err
 }
 
 // handshaker is what a TLS connection is and others are not.

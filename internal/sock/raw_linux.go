@@ -42,7 +42,45 @@ type rawConn struct {
 
 // polled is a connection's place in the runtime poller.
 type polled struct {
-	f *os.File // its finalizer closes the descriptor: reachable for as long as we use it
+	f  *os.File // its finalizer closes the descriptor: reachable for as long as we use it
+	rc syscall.RawConn
+	turn
+}
+
+// turn is a response written and the next request awaited with one visit to
+// the poller, as exchange does it on the other side.
+type turn struct {
+	out, in     []byte
+	wrote, read int
+	sent        bool
+	err         error
+	step        func(fd uintptr) bool
+}
+
+// try reports whether the turn is over: something was read, or failed, or the
+// socket is full.
+func (t *turn) try(fd uintptr) bool {
+	n, err := readOnce(fd, t.in)
+	waiting := err == errAgain
+	switch {
+	case waiting:
+	case err != nil:
+		t.err = opError("read", err)
+	case n == 0 && !t.sent:
+		t.err = ErrFIN
+	case n == 0:
+		t.err = io.EOF
+	default:
+		t.read = n
+	}
+	if t.sent {
+		return !waiting
+	}
+	t.sent = true
+	if t.wrote, err = writeOnce(fd, t.out); err != nil {
+		t.err = opError("write", err)
+	}
+	return !waiting || err != nil || t.wrote < len(t.out)
 }
 
 // promoting keeps a reader and a writer that block at the same time from both
@@ -59,7 +97,12 @@ func (c *rawConn) promote() (*polled, error) {
 		return p, nil
 	}
 	f := os.NewFile(uintptr(c.fd), "tcp")
-	p := &polled{f: f}
+	rc, err := f.SyscallConn()
+	if err != nil {
+		return nil, opError("poll", err)
+	}
+	p := &polled{f: f, rc: rc}
+	p.step = p.try
 	c.poll.Store(p)
 	// Whoever sets a deadline, or interrupts, stores it and then looks for
 	// the file; we store the file and then look. One of the two sees the other.
@@ -128,6 +171,61 @@ func (c *rawConn) ReadSoon(b []byte) (int, error) {
 		return 0, ErrIdle
 	}
 	return n, err
+}
+
+// Turn reads before it writes. In the poller's callback that is a must, since
+// what came before the poller was cleared makes no new edge; and it tells a
+// client that has half-closed from one that closes when it has its response.
+func (c *rawConn) Turn(b, into []byte) (wrote, read int, err error) {
+	p := c.poll.Load()
+	if p == nil || !c.brisk || len(into) == 0 {
+		var t turn
+		t.out, t.in = b, into
+		done := t.try(uintptr(c.fd))
+		if t.err == nil && t.wrote < len(b) {
+			return c.finish(&t, done)
+		}
+		if t.err == nil && !done {
+			if c.brisk { // its first wait in the poller
+				read, err = c.ReadSoon(into)
+				return t.wrote, read, err
+			}
+			return t.wrote, 0, ErrIdle
+		}
+		return t.wrote, t.read, t.err
+	}
+	c.ReadWithin(grace)
+	p.out, p.in, p.wrote, p.read, p.sent, p.err = b, into, 0, 0, false, nil
+	err = p.rc.Read(p.step)
+	p.out, p.in = nil, nil
+	switch {
+	case err != nil && errors.Is(err, os.ErrDeadlineExceeded) && p.sent && p.wrote == len(b) && !c.interrupted.Load():
+		c.brisk = false
+		return p.wrote, 0, ErrIdle
+	case err != nil:
+		return p.wrote, p.read, opError("read", err)
+	case p.wrote < len(b) && (p.err == nil || p.err == ErrFIN):
+		p.out = b
+		wrote, read, err = c.finish(&p.turn, p.read > 0)
+		p.out = nil
+		return wrote, read, err
+	}
+	return p.wrote, p.read, p.err
+}
+
+// finish writes what the socket did not take at once, and then reads if
+// nothing was read before.
+func (c *rawConn) finish(t *turn, done bool) (wrote, read int, err error) {
+	n, err := c.Write(t.out[t.wrote:])
+	wrote = t.wrote + n
+	switch {
+	case err != nil:
+		return wrote, t.read, err
+	case t.err != nil || t.read > 0:
+		return wrote, t.read, t.err
+	}
+	read, err = c.ReadSoon(t.in)
+	return wrote, read, err
 }
 
 func (c *rawConn) Write(b []byte) (int, error) {

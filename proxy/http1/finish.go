@@ -39,6 +39,15 @@ func (x exchanged) reusable() (why reason.Close, ok bool) {
 // deliver writes the last bytes of a response, and ends the connection unless
 // it is kept. ours says that the client waits for our FIN.
 func (s *session) deliver(head, body []byte, keep, ours bool) bool {
+	if len(head)+len(body) <= smallAnswer && same(head, s.out) {
+		// One copy is cheaper than a second piece in the system call.
+		s.out = append(s.out, body...)
+		if keep && s.in.len() == 0 {
+			s.owed = s.out
+			return true
+		}
+		head, body = s.out, nil
+	}
 	ending := sock.EndFinished
 	switch {
 	case keep && s.served:
@@ -73,6 +82,12 @@ func (s *session) deliver(head, body []byte, keep, ours bool) bool {
 	s.end(ending)
 	return false
 }
+
+// smallAnswer is up to where a body is copied behind its head.
+const smallAnswer = 4 << 10
+
+// same says whether two slices start at the same byte.
+func same(a, b []byte) bool { return cap(a) > 0 && cap(b) > 0 && &a[:1][0] == &b[:1][0] }
 
 // writeAll writes all to the client. What the socket does not take at once is
 // written in blocks with a deadline each, so that a client must take a block
@@ -147,7 +162,8 @@ func (s *session) answerFault(k fault.Kind, a *fault.Answer) (keep bool) {
 		s.end(sock.EndUnread)
 		return false
 	}
-	return s.deliver(text, nil, keep, old && !keep)
+	s.out = append(s.out[:0], text...)
+	return s.deliver(s.out, nil, keep, old && !keep)
 }
 
 // refusal is what a Reject becomes.

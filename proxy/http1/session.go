@@ -37,6 +37,7 @@ type session struct {
 	bare   []byte // the Host of a request that names none
 	body   requestBody
 	out    []byte // a head that is being composed
+	owed   []byte // a whole response in out, to be written with the wait for the next request
 	answer answer
 	upload upload
 }
@@ -128,7 +129,7 @@ const (
 func (s *session) readHead(woken bool) headResult {
 	if s.in.len() == 0 {
 		s.in.r, s.in.w = 0, 0
-		n, err := s.c.ReadSoon(s.in.b)
+		n, err := s.nextBytes()
 		switch {
 		case err == nil:
 			s.in.w = n
@@ -198,6 +199,21 @@ func (s *session) readHead(woken bool) headResult {
 		}
 		return headEnded
 	}
+}
+
+// nextBytes reads the client's next bytes, after it has written what is owed.
+func (s *session) nextBytes() (n int, err error) {
+	if len(s.owed) == 0 {
+		return s.c.ReadSoon(s.in.b)
+	}
+	s.c.WriteWithin(s.set.SendTimeout)
+	_, n, err = s.c.Turn(s.owed, s.in.b)
+	s.owed = nil
+	s.before = sock.Quiet
+	if errors.Is(err, sock.ErrFIN) {
+		s.before = sock.PeerFIN
+	}
+	return n, err
 }
 
 // serve handles the request whose head was read. It reports whether the
