@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The calls here work on non-blocking descriptors, so none of them waits.
+// The calls here work on non-blocking descriptors, so none of them waits, and
+// those that are over at once do not tell the scheduler about it (RawSyscall).
 // They go without the sockaddr that the library's versions allocate.
 
 // peek looks at what a socket holds: recv with MSG_PEEK and MSG_DONTWAIT.
 func peek(fd uintptr) Sight {
 	var b [1]byte
 	for {
-		n, _, e := syscall.Syscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
+		n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&b[0])), 1,
 			unix.MSG_PEEK|unix.MSG_DONTWAIT, 0, 0)
 		switch {
 		case e == unix.EINTR:
@@ -38,7 +39,7 @@ func readOnce(fd uintptr, p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		n, _, e := syscall.Syscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+		n, _, e := syscall.RawSyscall6(syscall.SYS_RECVFROM, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
 			unix.MSG_DONTWAIT, 0, 0)
 		if e == unix.EINTR {
 			continue
