@@ -49,8 +49,8 @@ type Conn interface {
 
 	// Exchange writes req whole and then waits for the first bytes of the
 	// answer, which it reads into resp. It returns how many bytes of each
-	// went through. The caller must have called Look directly before and
-	// seen Quiet: bytes or a FIN that were there before are not noticed.
+	// went through. Bytes or a FIN that are there before it writes are no
+	// answer to it: then it writes nothing and returns ErrNotQuiet.
 	Exchange(req, resp []byte) (wrote, read int, err error)
 
 	// The zero time means no deadline. A deadline may be set while a Read or
@@ -96,6 +96,10 @@ type Conn interface {
 
 // ErrIdle says that a client sent nothing for a while and should be parked.
 var ErrIdle = errors.New("idle: nothing to read for now")
+
+// ErrNotQuiet says that a connection was not silent when it should have been,
+// so that nothing was written to it.
+var ErrNotQuiet = errors.New("the peer has closed or sent something unasked")
 
 // ErrFIN says that the peer's FIN was there before the call, so perhaps before
 // the last response was written: the peer may be one that half-closes, and

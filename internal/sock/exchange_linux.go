@@ -30,6 +30,12 @@ func (x *exchange) init() { x.step = x.try }
 func (x *exchange) try(fd uintptr) bool {
 	if !x.sent {
 		x.sent = true
+		if _, err := readOnce(fd, x.resp); err != errAgain {
+			if x.err = err; err == nil {
+				x.err = ErrNotQuiet
+			}
+			return true
+		}
 		x.wrote, x.err = writeOnce(fd, x.req)
 		x.short = x.err == nil && x.wrote < len(x.req)
 		return x.err != nil || x.short

@@ -179,6 +179,9 @@ func (c *plainConn) Exchange(req, resp []byte) (wrote, read int, err error) {
 	if c.rc != nil && onePark && len(req) <= maxOnePark {
 		return c.x.run(c, req, resp)
 	}
+	if c.Look() != Quiet {
+		return 0, 0, ErrNotQuiet
+	}
 	wrote, err = c.Conn.Write(req)
 	if err != nil {
 		return wrote, 0, err

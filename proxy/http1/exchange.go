@@ -20,7 +20,7 @@ func (s *session) exchange() (keep bool) {
 	be := s.route.Backend
 	be.Retries.Request()
 	s.answer.reset()
-	sent := false // it went out on a connection that was dead
+	sent := false // it was sent on a connection that turned out dead
 	for {
 		lease, k := s.acquire(be, sent)
 		if k != fault.None {
@@ -40,6 +40,12 @@ func (s *session) exchange() (keep bool) {
 			keep = s.respond(lease, be)
 			s.answer.free(s.front.budget)
 			return keep
+		}
+		if errors.Is(f.err, sock.ErrNotQuiet) && lease.Reused() {
+			// It ended between the pool's look and ours. Nothing was sent,
+			// so this is no retry.
+			lease.Discard(reason.CloseBackendFIN)
+			continue
 		}
 		k, why := s.judge(f, lease.Reused())
 		if k == fault.StaleUnsafe && !sent && s.replayable(f.wrote) && be.Retries.Allow() {
@@ -206,7 +212,7 @@ func (s *session) judge(f *failure, reused bool) (fault.Kind, reason.Close) {
 		return fault.ResponseTimeout, reason.CloseTimeout
 	case reused && broken(f.err):
 		return fault.StaleUnsafe, reason.CloseStale
-	case f.err == io.EOF:
+	case f.err == io.EOF, errors.Is(f.err, sock.ErrNotQuiet):
 		return fault.BackendClosed, reason.CloseBackendError
 	}
 	return fault.BackendReset, reason.CloseBackendError
