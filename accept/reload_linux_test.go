@@ -416,7 +416,7 @@ func TestAcceptAChangeThatNeedsARestartIsRefusedByItsKey(t *testing.T) {
 	r := startReloadable(t, yaml)
 	r.write(yaml + fmt.Sprintf("\nadmin: {socket: \"unix:%s\", pprof: true}\n", r.socket))
 	code, text := r.post()
-	if code != 500 || !strings.Contains(text, "admin.pprof: false -> true: a change of this key needs a restart") {
+	if code != 422 || !strings.Contains(text, "admin.pprof: false -> true: a change of this key needs a restart") {
 		t.Errorf("got %d %q", code, text)
 	}
 	if _, body := get(t, r.url("/")); !isBody(body) {

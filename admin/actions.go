@@ -11,6 +11,14 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
+// Refusal is the error of an action that did what it should and found that what
+// it was given is wrong. The caller gets its text with 422. It is not logged
+// here: the action has done that, where it knows more.
+type Refusal struct{ Err error }
+
+func (r *Refusal) Error() string { return r.Err.Error() }
+func (r *Refusal) Unwrap() error { return r.Err }
+
 func (s *Server) actionNames() []string { return slices.Sorted(maps.Keys(s.opt.Actions)) }
 
 // serveAction runs an action for a caller on a unix socket. The order of the
@@ -42,10 +50,14 @@ func (s *Server) serveAction(ctx *fasthttp.RequestCtx, g *guard, name string) {
 	defer cancel()
 	s.opt.Log.Info("action asked for", "action", name)
 	if err := run(limit); err != nil {
-		s.opt.Log.Error("action failed", "action", name, "error", err)
 		status := fasthttp.StatusInternalServerError
-		if errors.Is(err, context.DeadlineExceeded) {
-			status = fasthttp.StatusGatewayTimeout
+		if _, ok := errors.AsType[*Refusal](err); ok {
+			status = fasthttp.StatusUnprocessableEntity
+		} else {
+			s.opt.Log.Error("action failed", "action", name, "error", err)
+			if errors.Is(err, context.DeadlineExceeded) {
+				status = fasthttp.StatusGatewayTimeout
+			}
 		}
 		text(ctx, status, name+" failed: "+err.Error())
 		return

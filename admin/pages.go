@@ -163,6 +163,7 @@ func badRequest(ctx *fasthttp.RequestCtx, err error) {
 	if _, ok := err.(*fasthttp.ErrSmallBuffer); ok {
 		status = fasthttp.StatusRequestHeaderFieldsTooLarge
 	}
-	text(ctx, status, fmt.Sprintf("this is not a request that the admin server takes (head up to %d bytes, body up to %d)", maxHead, maxBody))
+	text(ctx, status, fmt.Sprintf("this is not a request that the admin server takes: HTTP/1.1 needs a Host that is not empty, "+
+		"a head may have %d bytes, and a body %d", maxHead, maxBody))
 	ctx.SetConnectionClose()
 }

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -180,10 +181,14 @@ func TestAStatusThatIsNoJSONIsAnErrorAndNotHalfAPage(t *testing.T) {
 
 func TestActionsAreTakenOverAUnixSocketOnly(t *testing.T) {
 	var drains atomic.Int32
+	var log bytes.Buffer // one action runs at a time, and nothing else writes
 	_, tcp, unix, base := start(t, Options{Actions: map[string]func(context.Context) error{
-		"drain":  func(context.Context) error { drains.Add(1); return nil },
-		"reload": func(context.Context) error { return errors.New("weir.yaml:3:1: listeners: must not be empty") },
-	}})
+		"drain": func(context.Context) error { drains.Add(1); return nil },
+		"fail":  func(context.Context) error { return errors.New("the disk is gone") },
+		"reload": func(context.Context) error {
+			return &Refusal{errors.New("weir.yaml:3:1: listeners: must not be empty")}
+		},
+	}, Log: slog.New(slog.NewTextHandler(&log, nil))})
 	rows := []struct {
 		c            *http.Client
 		method, path string
@@ -193,10 +198,11 @@ func TestActionsAreTakenOverAUnixSocketOnly(t *testing.T) {
 		{tcp, "POST", "drain", 403, "unix socket"},
 		{tcp, "GET", "drain", 403, "unix socket"},
 		{unix, "GET", "drain", 405, "POST"},
-		{unix, "POST", "drian", 404, "there are: drain, reload"},
-		{unix, "POST", "", 404, "there are: drain, reload"},
+		{unix, "POST", "drian", 404, "there are: drain, fail, reload"},
+		{unix, "POST", "", 404, "there are: drain, fail, reload"},
 		{unix, "POST", "drain", 200, "drain: done"},
-		{unix, "POST", "reload", 500, "reload failed: weir.yaml:3:1"},
+		{unix, "POST", "reload", 422, "reload failed: weir.yaml:3:1"},
+		{unix, "POST", "fail", 500, "fail failed: the disk is gone"},
 	}
 	for _, r := range rows {
 		status, body, _ := ask(t, r.c, r.method, base+actionPath+r.path)
@@ -206,6 +212,9 @@ func TestActionsAreTakenOverAUnixSocketOnly(t *testing.T) {
 	}
 	if n := drains.Load(); n != 1 {
 		t.Errorf("drain ran %d times, want once", n)
+	}
+	if strings.Contains(log.String(), "weir.yaml") || !strings.Contains(log.String(), "the disk is gone") {
+		t.Errorf("a refusal is the action's to log, a failure ours; got %s", log.String())
 	}
 }
 
@@ -333,5 +342,26 @@ func TestTheStatusIsReadableJSON(t *testing.T) {
 	var got status
 	if err := json.Unmarshal([]byte(body), &got); err != nil || len(got.Listeners) != 1 || h.Get("Content-Type") != "application/json" {
 		t.Errorf("%v %q %v", err, body, h)
+	}
+}
+
+func TestARequestWithoutAHostIsToldSo(t *testing.T) {
+	s := New(Options{Log: quiet()})
+	addr, err := s.Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(context.Background())
+	for _, host := range []string{"", "Host:\r\n"} {
+		c, err := net.Dial("tcp", addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(c, "GET /healthz HTTP/1.1\r\n%s\r\n", host)
+		b, err := io.ReadAll(c)
+		c.Close()
+		if err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 400 ") || !strings.Contains(string(b), "needs a Host that is not empty") {
+			t.Errorf("%q: %v %s", host, err, b)
+		}
 	}
 }

@@ -59,7 +59,7 @@ type Listener struct {
 	Close string `key:"close" enum:"quiet graceful"`
 	// Wake up for a client only when its first bytes are there (TCP_DEFER_ACCEPT). Without effect on unix sockets.
 	DeferAccept bool `key:"defer_accept"`
-	// Longest request head, the request line included. A longer one is answered with 431.
+	// Longest request head, the request line included. A longer one is answered with 431. Response heads (502) and trailers have the same bound.
 	MaxHeader Size `key:"max_header" range:"1KiB..1MiB"`
 	// Longest request target. A longer one is answered with 414.
 	MaxURI Size `key:"max_uri" range:"64B..1MiB"`
@@ -83,13 +83,13 @@ type Listener struct {
 
 // ClientTimeouts bound each wait for a client.
 type ClientTimeouts struct {
-	// From the first byte of a request to the end of its head. Then 408.
+	// From the first byte of a request to the end of its head. Then 408. A new client that sends nothing is closed after it.
 	Header time.Duration `key:"header"`
 	// Longest silence inside a request body. Then 408.
 	BodyIdle time.Duration `key:"body_idle"`
 	// Longest time in which a client takes no byte of a response. Then the connection is dropped.
 	Send time.Duration `key:"send"`
-	// Longest wait for the next request on an open connection.
+	// Longest wait for the next request on an open connection, and longest silence of a WebSocket.
 	Idle time.Duration `key:"idle"`
 }
 

@@ -174,6 +174,7 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 		return
 	}
 	seen := map[string]int{}
+	meant := map[string]bool{} // keys that a misspelt one stands for
 	for i, k := range n.keys {
 		p := join(path, shownKey(k.text))
 		if first, twice := seen[k.text]; twice {
@@ -183,20 +184,28 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 		seen[k.text] = k.line
 		at := slices.IndexFunc(fields, func(f field) bool { return f.key == k.text })
 		if at < 0 {
-			d.fail(k.mark(), p, "unknown key%s", d.hint(k.text, v.Type()))
+			near := suggest(k.text, keysOf(v.Type()))
+			if near != "" {
+				meant[near] = true
+			}
+			d.fail(k.mark(), p, "unknown key%s", d.hint(k.text, near, v.Type()))
 			continue
 		}
 		d.value(n.items[i], fields[at], v.Field(fields[at].index), p)
 	}
-	d.needs(n, fields, seen, path)
+	d.needs(n, fields, seen, meant, path)
 }
 
-// needs reports keys that are missing, and pairs of which only one may be there.
-func (d *decoder) needs(n *node, fields []field, seen map[string]int, path string) {
+// needs reports keys that are missing, and pairs of which only one may be
+// there. A key that a misspelt one stands for is reported with that one, and
+// counts as wrong here, not as missing.
+func (d *decoder) needs(n *node, fields []field, seen map[string]int, meant map[string]bool, path string) {
 	for _, f := range fields {
 		_, there := seen[f.key]
 		_, other := seen[f.need]
 		switch {
+		case !there && (meant[f.key] || meant[f.need]):
+			d.wrong[join(path, f.key)] = true
 		case f.need == "yes" && !there:
 			d.fail(n.mark(), join(path, f.key), "is missing; it has no default")
 		case f.need == "" || f.need == "yes":
@@ -210,12 +219,12 @@ func (d *decoder) needs(n *node, fields []field, seen map[string]int, path strin
 
 // hint says what an unknown key most likely meant: a key with nearly that
 // name, or a key of that name that stands elsewhere.
-func (d *decoder) hint(key string, t reflect.Type) string {
+func (d *decoder) hint(key, near string, t reflect.Type) string {
 	if d.errs.full() {
 		return ""
 	}
-	if k := suggest(key, keysOf(t)); k != "" {
-		return "; did you mean " + k + "?"
+	if near != "" {
+		return "; did you mean " + near + "?"
 	}
 	for _, p := range KeyPaths() {
 		if p == key || strings.HasSuffix(p, "."+key) {

@@ -9,13 +9,17 @@ import (
 // 64 connections to the admin page.
 const descriptorBase = 128
 
+// descriptorsRefused is how many clients that are turned away an address of a
+// listener holds at most, beyond max_clients, while they read why.
+const descriptorsRefused = 64
+
 // Descriptors is how many file descriptors the configuration can need at one
-// time: each client, each backend connection, a listening socket for each
-// address and processor, and a base for the rest.
+// time: each client, those that are being turned away, each backend connection,
+// a listening socket for each address and processor, and a base for the rest.
 func (c *Config) Descriptors() int {
 	n := descriptorBase
 	for _, l := range c.Listeners {
-		n += l.MaxClients + runtime.GOMAXPROCS(0)*len(l.Address)
+		n += l.MaxClients + (descriptorsRefused+runtime.GOMAXPROCS(0))*len(l.Address)
 	}
 	for _, b := range c.Backends {
 		n += b.Pool.MaxOpen + b.Pool.Reserved

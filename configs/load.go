@@ -33,22 +33,43 @@ func Load(path string) (*Config, []Warning, error) {
 }
 
 func readFile(path string) ([]byte, error) {
+	// Stat follows symbolic links, as a mounted ConfigMap is made of them. It
+	// comes first because opening a pipe that nobody writes to never returns.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, withoutPath(err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("is %s; weir reads a regular file, or a link to one, as each reload reads it again", kindOfFile(info.Mode()))
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, withoutPath(err)
 	}
 	defer f.Close()
 	// One byte over the limit is enough for parseYAML to refuse it, whatever
-	// the file's size says: /dev/zero says 0.
+	// the file's size says: files of /proc say 0.
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	return data, withoutPath(err)
+}
+
+func kindOfFile(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "a directory"
+	case m&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case m&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
 }
 
 // withoutPath drops the path from an error of package os, as the message
 // begins with it.
 func withoutPath(err error) error {
 	if pe, ok := errors.AsType[*fs.PathError](err); ok {
-		return fmt.Errorf("cannot %s the file: %w", pe.Op, pe.Err)
+		return fmt.Errorf("cannot %s the file: %w", strings.Replace(pe.Op, "stat", "open", 1), pe.Err)
 	}
 	return err
 }
@@ -106,7 +127,7 @@ func syntaxError(data []byte, err error) *Error {
 		e.Text = "not valid YAML: " + err.Error()
 		return e
 	case strings.Contains(le.Message, "no documents"):
-		e.Text = "the file is empty; the least is in minimal.yaml: one listener and one backend"
+		e.Text = "the file is empty; it needs a listener and a backend, and weir check without -config prints an example"
 		return e
 	case strings.Contains(le.Message, "found multiple"):
 		e.Line, e.Col = secondDocument(data)

@@ -16,7 +16,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 	d := newDecoder(name, newElement)
 	c := newConfig()
 	if root.kind == nullKind {
-		d.fail(root.mark(), "", "the file is empty; the least is in minimal.yaml: one listener and one backend")
+		d.fail(root.mark(), "", "the file is empty; it needs a listener and a backend, and weir check without -config prints an example")
 	} else {
 		d.structure(root, reflect.ValueOf(c).Elem(), "")
 	}

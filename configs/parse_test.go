@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -28,9 +29,14 @@ func errorsOf(t testing.TB, text string) *Errors {
 
 func TestLoadErrorsNameTheFile(t *testing.T) {
 	dir := t.TempDir()
+	pipe := filepath.Join(dir, "pipe") // nobody writes to it: an open would wait for ever
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for path, want := range map[string]string{
 		filepath.Join(dir, "none.yaml"): "cannot open the file: no such file or directory",
-		dir:                             "cannot read the file: is a directory",
+		dir:                             "is a directory; weir reads a regular file, or a link to one, as each reload reads it again",
+		pipe:                            "is a pipe; weir reads a regular file, or a link to one, as each reload reads it again",
 	} {
 		_, _, err := Load(path)
 		es, ok := errors.AsType[*Errors](err)
@@ -161,19 +167,19 @@ func TestSuggestionsNeedAFewEditsOnly(t *testing.T) {
 
 func TestDescriptorsAreTheSumOfTheBounds(t *testing.T) {
 	c := mustParse(t, base)
-	if n := c.Descriptors(); n != 10000+64+2+runtime.GOMAXPROCS(0)+128 {
+	if n := c.Descriptors(); n != 10000+64+64+2+runtime.GOMAXPROCS(0)+128 {
 		t.Errorf("base needs %d", n)
 	}
 	c = mustParse(t, strings.Replace(base, "127.0.0.1:8080", "[127.0.0.1:8080, unix:/run/a]\n    max_clients: 5", 1)+
 		"    pool: {max_open: 7, reserved: 0}\n  - {name: two, endpoints: [10.0.0.1:80], pool: {max_open: 9, reserved: 1}}\n")
-	if n := c.Descriptors(); n != 5+7+10+2*runtime.GOMAXPROCS(0)+128 {
+	if n := c.Descriptors(); n != 5+2*64+7+10+2*runtime.GOMAXPROCS(0)+128 {
 		t.Errorf("two backends need %d", n)
 	}
 	if err := c.CheckLimits(uint64(c.Descriptors())); err != nil {
 		t.Errorf("the exact limit is refused: %v", err)
 	}
-	err := c.CheckLimits(149)
-	if err == nil || !strings.Contains(err.Error(), ", the limit of this process is 149; raise it (ulimit -n 1") {
+	err := c.CheckLimits(uint64(c.Descriptors() - 1))
+	if err == nil || !strings.Contains(err.Error(), fmt.Sprintf(", the limit of this process is %d; raise it (ulimit -n %d", c.Descriptors()-1, c.Descriptors())) {
 		t.Errorf("one below: %v", err)
 	}
 }

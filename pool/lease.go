@@ -64,7 +64,11 @@ func (l Lease) Release() {
 	c := l.end()
 	// The look costs one system call. It finds the backend that closes
 	// after every response without saying so before a waiter gets to know it.
-	why, dead := verdict(c.sock.Look())
+	var why reason.Close
+	dead := false
+	if !c.opts.HolderLooks {
+		why, dead = verdict(c.sock.Look())
+	}
 	p := c.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,6 +86,9 @@ func (l Lease) Discard(why reason.Close) {
 	p := c.pool
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if c.used && c.opts.HolderLooks && why == reason.CloseBackendFIN {
+		p.learnFIN(p.now() - c.idleSince)
+	}
 	p.close(c, why)
 }
 
@@ -166,7 +173,7 @@ func (p *Pool) acquire(ctx context.Context, key string, fresh bool) (Lease, erro
 // dead one is closed and its lease ended.
 func (p *Pool) fit(l Lease, tooOld bool) bool {
 	why, dead := reason.CloseIdle, tooOld
-	if !dead {
+	if !dead && !l.c.opts.HolderLooks {
 		why, dead = verdict(l.c.sock.Look())
 	}
 	if !dead {

@@ -48,6 +48,12 @@ type Options struct {
 	// request. Wrap an error that concerns this key alone in a KeyError.
 	Connect func(ctx context.Context, key string) (c sock.Conn, attached any, err error)
 
+	// HolderLooks says that the holder of a lease looks at the connection
+	// itself, directly before it writes (sock.Conn.Exchange does), and
+	// discards it as CloseBackendFIN if it is not quiet. Then the pool does
+	// not: two looks fewer an exchange.
+	HolderLooks bool
+
 	// Quit says goodbye and closes; nil is sock.EndBackend. It may take its
 	// time: it runs in a goroutine of its own, and the socket counts until
 	// it returns. A connection that was found broken is closed without it.

@@ -138,3 +138,10 @@ func (p *Pool) Stats() Stats {
 	}
 	return s
 }
+
+// Contended says whether anybody waits for a connection.
+func (p *Pool) Contended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.Len() > 0
+}

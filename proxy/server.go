@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"weir/internal/sock"
@@ -109,9 +110,9 @@ func (s *Server) Open(specs []Listener) (*Opened, error) {
 			})
 			if err != nil {
 				o.close()
-				if own := s.onPort(address); own != "" {
-					return nil, fmt.Errorf("listeners[%s].address: %s overlaps %s, where weir listens already; "+
-						"take that out in one reload and add this in the next, or restart: %w", spec.Name, address, own, err)
+				if own := s.overlapped(address); own != "" && errors.Is(err, syscall.EADDRINUSE) {
+					return nil, fmt.Errorf("listeners[%s].address: %s overlaps %s, where this weir listens already; "+
+						"take that out in one reload and add this in the next, or restart", spec.Name, address, own)
 				}
 				return nil, fmt.Errorf("listeners[%s].address: %w", spec.Name, err)
 			}
@@ -137,14 +138,17 @@ func (l *Listener) key(i int) string {
 	return fmt.Sprintf("%s %s %d", a, l.Name, nth)
 }
 
-// onPort returns an open address with the port of this one, "" if there is none.
-func (s *Server) onPort(address string) string {
-	_, port, err := net.SplitHostPort(address)
+// overlapped returns an open address with the port of this one, where one of
+// the two stands for every host or both are the same; "" if there is none.
+func (s *Server) overlapped(address string) string {
+	host, port, err := net.SplitHostPort(address)
 	if err != nil || strings.HasPrefix(address, "unix:") {
 		return ""
 	}
+	every := func(host string) bool { ip := net.ParseIP(host); return host == "" || ip != nil && ip.IsUnspecified() }
 	for key, b := range s.open {
-		if _, p, err := net.SplitHostPort(b.l.Addr().String()); err == nil && p == port {
+		h, p, err := net.SplitHostPort(b.l.Addr().String())
+		if err == nil && p == port && (h == host || every(h) || every(host)) {
 			return key
 		}
 	}

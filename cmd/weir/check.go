@@ -44,10 +44,23 @@ func printFlags(fs *flag.FlagSet, w io.Writer) {
 	fs.PrintDefaults()
 }
 
+// leastConfig is for those who have the binary and no files.
+const leastConfig = `listeners:
+  - name: web
+    protocol: http
+    address: 127.0.0.1:8080
+    backend: api
+backends:
+  - name: api
+    endpoints: [127.0.0.1:9001]
+    pool: {max_open: 64}
+admin: {address: 127.0.0.1:9900}
+`
+
 // load reads a configuration, and prints what is wrong with it unless it is ok.
 func load(path string, stderr io.Writer) (c *configs.Config, warnings []configs.Warning, ok bool) {
 	if path == "" {
-		fmt.Fprintln(stderr, "weir: -config FILE is needed; configs/minimal.yaml is a working example")
+		fmt.Fprintf(stderr, "weir: -config FILE is needed. One that works, for a backend on port 9001:\n\n%s", leastConfig)
 		return nil, nil, false
 	}
 	c, warnings, err := configs.Load(path)

@@ -208,7 +208,8 @@ func (g *graph) poolOptions(bc configs.Backend) pool.Options {
 		MaxOpen: bc.Pool.MaxOpen, Reserved: bc.Pool.Reserved, MinIdle: bc.Pool.MinIdle,
 		IdleTimeout: bc.Pool.IdleTimeout, MaxLifetime: bc.Pool.MaxLifetime,
 		DialTimeout: bc.Dial.Timeout, DialRate: max(1, int(bc.Dial.Rate.PerSecond())), DialConcurrent: bc.Dial.Concurrent,
-		QueueMax: bc.Queue.Max, QueueTimeout: bc.Queue.Timeout,
+		HolderLooks: true, // http1 does
+		QueueMax:    bc.Queue.Max, QueueTimeout: bc.Queue.Timeout,
 		Connect: func(ctx context.Context, _ string) (sock.Conn, any, error) {
 			c, err := sock.Dial(ctx, address, netip.Addr{})
 			return c, nil, err

@@ -432,7 +432,17 @@ func TestAnOverlappingAddressIsCalledOurOwn(t *testing.T) {
 	mustApply(t, g, yaml(addr))
 	_, port, _ := net.SplitHostPort(addr)
 	err := g.apply(configOf(t, yaml("0.0.0.0:"+port)))
-	if err == nil || !strings.Contains(err.Error(), addr+", where weir listens already") {
+	if err == nil || !strings.Contains(err.Error(), addr+", where this weir listens already") || strings.Contains(err.Error(), "another process") {
+		t.Errorf("got %v", err)
+	}
+	// The same port of another host is not ours.
+	l, err := net.Listen("tcp", "127.0.0.2:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	err = g.apply(configOf(t, yaml(l.Addr().String())))
+	if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -46,7 +47,11 @@ func (d *daemon) adminOptions(cfg *configs.Config) admin.Options {
 				answer := make(chan error, 1)
 				select {
 				case d.reload <- answer:
-					return <-answer
+					err := <-answer
+					if err == nil || errors.Is(err, proxy.ErrDraining) {
+						return err
+					}
+					return &admin.Refusal{Err: err} // tryReload has logged it
 				case <-ctx.Done():
 					return ctx.Err()
 				}

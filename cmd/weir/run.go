@@ -107,7 +107,7 @@ func (d *daemon) run(cfg *configs.Config) int {
 	}
 	if err := d.graph.apply(cfg); err != nil {
 		d.log.Error("cannot start", "err", err)
-		d.stop(cfg, signals)
+		d.end(cfg, signals)
 		return exitFailed
 	}
 	d.admin = admin.New(d.adminOptions(cfg))
@@ -122,7 +122,7 @@ func (d *daemon) run(cfg *configs.Config) int {
 		bound, err := d.admin.Listen(string(a.address))
 		if err != nil {
 			d.log.Error("cannot start", "err", fmt.Errorf("%s: %w", a.key, err))
-			d.stop(cfg, signals)
+			d.end(cfg, signals)
 			return exitFailed
 		}
 		d.log.Info("admin", "address", bound.String())
@@ -143,7 +143,11 @@ func (d *daemon) run(cfg *configs.Config) int {
 		case <-d.drain:
 			d.log.Info("draining; a signal stops at once", "timeout", d.graph.config().Drain.Timeout)
 		}
-		return d.stop(d.graph.config(), signals)
+		if !d.end(d.graph.config(), signals) {
+			return exitFailed
+		}
+		d.log.Info("stopped")
+		return exitOK
 	}
 }
 
@@ -163,9 +167,9 @@ func (d *daemon) logListening() {
 	d.listening = named
 }
 
-// stop drains within drain.timeout. A second signal exits at once: the kernel
-// still delivers what was written.
-func (d *daemon) stop(cfg *configs.Config, signals <-chan os.Signal) int {
+// end drains within drain.timeout, and says whether it did. At a second signal
+// it returns at once: the kernel still delivers what was written.
+func (d *daemon) end(cfg *configs.Config, signals <-chan os.Signal) (drained bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Drain.Timeout)
 	defer cancel()
 	d.graph.draining.Store(true)
@@ -177,13 +181,12 @@ func (d *daemon) stop(cfg *configs.Config, signals <-chan os.Signal) int {
 	for {
 		select {
 		case <-done:
-			d.log.Info("stopped")
-			return exitOK
+			return true
 		case answer := <-d.reload:
 			answer <- proxy.ErrDraining
 		case s := <-signals:
 			d.log.Warn("stopped without waiting", "signal", s.String())
-			return exitFailed
+			return false
 		}
 	}
 }

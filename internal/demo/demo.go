@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -39,6 +40,9 @@ type Options struct {
 
 // Run shows the table, and then serves until ctx ends.
 func Run(ctx context.Context, o Options) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	// Two addresses, so that the sockets of the direct storm are not taken
 	// for those that weir leaves.
 	direct, err := startBackend()
@@ -87,6 +91,17 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
+// check refuses what a storm would, before anything is shown.
+func (o *Options) check() error {
+	switch {
+	case o.Requests < 1 || o.Requests > storm.MaxRequests:
+		return fmt.Errorf("-n %d: must be 1 to %d", o.Requests, storm.MaxRequests)
+	case o.Concurrency < 1 || o.Concurrency > storm.MaxConcurrency:
+		return fmt.Errorf("-c %d: must be 1 to %d", o.Concurrency, storm.MaxConcurrency)
+	}
+	return nil
+}
+
 func (o *Options) storm(ctx context.Context, name, address string) (*storm.Result, error) {
 	s := storm.Options{
 		URL: "http://" + address + "/", Requests: o.Requests, Concurrency: o.Concurrency, Mode: storm.ClientCloses,
@@ -110,7 +125,10 @@ type comparison struct {
 }
 
 func (c *comparison) print(out io.Writer) {
-	row := func(label, direct, through string) { fmt.Fprintf(out, "  %-34s %12s %14s\n", label, direct, through) }
+	row := func(label, direct, through string) {
+		line := fmt.Sprintf("  %-34s %12s %14s", label, direct, through)
+		fmt.Fprintln(out, strings.TrimRight(line, " "))
+	}
 	row("", "direct", "through weir")
 	row("requests answered", number(c.direct.Requests), number(c.through.Requests))
 	row("errors", number(c.direct.Failed()), number(c.through.Failed()))

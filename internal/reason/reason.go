@@ -37,6 +37,7 @@ const (
 	CloseBadResponse                // the backend's answer was not understood
 	CloseTimeout                    // the backend did not answer or went silent in time
 	CloseClientGone                 // the client left in mid-exchange
+	CloseSlow                       // the client was slow while others waited
 	CloseEarlyResponse              // the backend answered before it had read the whole request
 	CloseUpgraded                   // a tunnel ended
 	CloseKeyNeeded                  // its place was needed for another key
@@ -50,7 +51,7 @@ const (
 
 var closeNames = [closes]string{
 	"idle", "age", "backend_fin", "unsolicited", "broken", "said_close", "extra_bytes", "stale",
-	"backend_error", "bad_response", "timeout", "client_gone", "early_response", "upgraded",
+	"backend_error", "bad_response", "timeout", "client_gone", "slow", "early_response", "upgraded",
 	"key_needed", "resized", "generation", "drain", "connect", "reserved",
 }
 

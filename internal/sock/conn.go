@@ -50,7 +50,8 @@ type Conn interface {
 	// Exchange writes req whole and then waits for the first bytes of the
 	// answer, which it reads into resp. It returns how many bytes of each
 	// went through. Bytes or a FIN that are there before it writes are no
-	// answer to it: then it writes nothing and returns ErrNotQuiet.
+	// answer to it: then it writes nothing and returns ErrNotQuiet, ErrFIN or
+	// ErrDead.
 	Exchange(req, resp []byte) (wrote, read int, err error)
 
 	// The zero time means no deadline. A deadline may be set while a Read or
@@ -97,9 +98,17 @@ type Conn interface {
 // ErrIdle says that a client sent nothing for a while and should be parked.
 var ErrIdle = errors.New("idle: nothing to read for now")
 
-// ErrNotQuiet says that a connection was not silent when it should have been,
-// so that nothing was written to it.
-var ErrNotQuiet = errors.New("the peer has closed or sent something unasked")
+// ErrNotQuiet and ErrDead say, as ErrFIN does, that a connection was not silent
+// when it should have been, so that nothing was written to it: it held bytes
+// that nobody had asked for, or had been reset.
+var (
+	ErrNotQuiet = errors.New("the peer has sent something unasked")
+	ErrDead     = errors.New("the connection was broken before")
+)
+
+// Unfit returns the error for a connection that should be silent, nil for one
+// that is.
+func (s Sight) Unfit() error { return [...]error{nil, ErrNotQuiet, ErrFIN, ErrDead}[s&3] }
 
 // ErrFIN says that the peer's FIN was there before the call, so perhaps before
 // the last response was written: the peer may be one that half-closes, and

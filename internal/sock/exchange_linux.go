@@ -30,10 +30,16 @@ func (x *exchange) init() { x.step = x.try }
 func (x *exchange) try(fd uintptr) bool {
 	if !x.sent {
 		x.sent = true
-		if _, err := readOnce(fd, x.resp); err != errAgain {
-			if x.err = err; err == nil {
-				x.err = ErrNotQuiet
-			}
+		switch n, err := readOnce(fd, x.resp); {
+		case err == errAgain:
+		case err != nil:
+			x.err = ErrDead
+			return true
+		case n == 0:
+			x.err = ErrFIN
+			return true
+		default:
+			x.err = ErrNotQuiet
 			return true
 		}
 		x.wrote, x.err = writeOnce(fd, x.req)

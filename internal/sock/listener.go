@@ -70,6 +70,7 @@ type Listener struct {
 
 	front  atomic.Pointer[Handler]
 	gone   func(How)      // l.ended, made once
+	away   func(How)      // l.refusedEnded, made once
 	wg     sync.WaitGroup // clients, parked ones included
 	accept sync.WaitGroup // acceptors
 	stop   chan struct{}
@@ -83,6 +84,7 @@ type Listener struct {
 	lots   map[time.Duration]*lot
 
 	open, parked       atomic.Int64
+	refused            atomic.Int64 // clients that are being told so; they count in no other bound
 	accepted           atomic.Uint64
 	full, acceptErrors atomic.Uint64
 	lastError          atomic.Int64 // when an accept error was logged, Unix nanoseconds
@@ -91,7 +93,7 @@ type Listener struct {
 
 // ListenerStats is a Listener's state by value.
 type ListenerStats struct {
-	Open         int64 // clients now, those being closed included
+	Open         int64 // clients now, those being closed or refused included
 	Parked       int64 // of them, idle without a goroutine (raw path) or without a buffer
 	Accepted     uint64
 	Full         uint64 // refused because of MaxClients
@@ -106,7 +108,7 @@ func Listen(opt ListenOptions) (*Listener, error) {
 	l := &Listener{opt: opt, stop: make(chan struct{}), lots: map[time.Duration]*lot{}}
 	l.max.Store(int64(opt.MaxClients))
 	l.front.Store(&opt.Handler)
-	l.gone = l.ended
+	l.gone, l.away = l.ended, l.refusedEnded
 	if opt.Log == nil {
 		l.opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -190,10 +192,31 @@ func (l *Listener) ended(how How) {
 	l.open.Add(-1)
 }
 
+// MaxRefused is how many refused clients a listener holds, so that they can read
+// why. They are beyond MaxClients; more are closed without a word, or a flood
+// of them would use up the descriptors of those who are served.
+const MaxRefused = 64
+
+// Refuse takes a client out of the count that MaxClients bounds, because it
+// will be turned away, and returns what to give to Sweeper.End for it. hold is
+// false when enough such clients are held: then it should be closed at once.
+func (l *Listener) Refuse(w Wake) (gone func(How), hold bool) {
+	if w == WakeFull {
+		return l.away, true // admit has counted it
+	}
+	l.open.Add(-1)
+	return l.away, l.refused.Add(1) <= MaxRefused
+}
+
+func (l *Listener) refusedEnded(how How) {
+	l.closed[how].Add(1)
+	l.refused.Add(-1)
+}
+
 // Stats returns the state now.
 func (l *Listener) Stats() ListenerStats {
 	st := ListenerStats{
-		Open: l.open.Load(), Parked: l.parked.Load(), Accepted: l.accepted.Load(),
+		Open: l.open.Load() + l.refused.Load(), Parked: l.parked.Load(), Accepted: l.accepted.Load(),
 		Full: l.full.Load(), AcceptErrors: l.acceptErrors.Load(), Accepting: !l.draining.Load(),
 	}
 	for i := range st.Closed {
@@ -210,6 +233,12 @@ func (l *Listener) admit(c Conn, n *node) {
 	if most := l.max.Load(); most > 0 && l.together() > most {
 		l.full.Add(1)
 		w = WakeFull
+		l.open.Add(-1)
+		if l.refused.Add(1) > MaxRefused {
+			c.Close()
+			l.away(HowActive)
+			return
+		}
 	}
 	n.conn = c
 	l.enter(n)

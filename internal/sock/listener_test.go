@@ -32,6 +32,7 @@ func (h *lines) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	switch w {
 	case sock.WakeFull:
 		c.Write([]byte("full\n"))
+		gone, _ := l.Refuse(w)
 		h.sweep.End(c, sock.EndUnread, false, gone)
 		return sock.Next{}
 	case sock.WakeExpired, sock.WakeDraining:

@@ -179,8 +179,8 @@ func (c *plainConn) Exchange(req, resp []byte) (wrote, read int, err error) {
 	if c.rc != nil && onePark && len(req) <= maxOnePark {
 		return c.x.run(c, req, resp)
 	}
-	if c.Look() != Quiet {
-		return 0, 0, ErrNotQuiet
+	if err = c.Look().Unfit(); err != nil {
+		return 0, 0, err
 	}
 	wrote, err = c.Conn.Write(req)
 	if err != nil {

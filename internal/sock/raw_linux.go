@@ -323,8 +323,8 @@ func (c *rawConn) TryWrite(b []byte) (int, error) {
 // Exchange is for backends; a client's connection has no use for more than
 // this.
 func (c *rawConn) Exchange(req, resp []byte) (wrote, read int, err error) {
-	if c.Look() != Quiet {
-		return 0, 0, ErrNotQuiet
+	if err = c.Look().Unfit(); err != nil {
+		return 0, 0, err
 	}
 	if wrote, err = c.Write(req); err != nil {
 		return wrote, 0, err

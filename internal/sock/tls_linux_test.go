@@ -95,7 +95,9 @@ func (h *echo) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock
 	case sock.WakeFull:
 		c.WriteWithin(10 * time.Second)
 		c.TryWrite([]byte("full\n"))
-		return end(sock.EndUnread)
+		gone, _ := l.Refuse(w)
+		h.sweep.End(c, sock.EndUnread, false, gone)
+		return sock.Next{}
 	case sock.WakeExpired, sock.WakeDraining:
 		return end(sock.EndOurs)
 	}

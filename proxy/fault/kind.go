@@ -45,15 +45,14 @@ const (
 	Internal     // a bug in weir
 
 	// The backend's.
-	DialRefused          // the backend refused the connection, or no route leads to it
-	DialTimeout          // the backend did not take the connection in time
-	BackendClosed        // FIN before the first byte of the response
-	BackendReset         // RST before the first byte of the response
-	StaleUnsafe          // a reused connection died under a request that may not be sent twice
-	ResponseTimeout      // the response did not begin in time
-	ResponseStalled      // the response began and then stopped, in time or in length
-	BadResponse          // the response is not HTTP as RFC 9112 has it
-	ResponseTooLargeHead // the response's header section is over the limit
+	DialRefused     // the backend refused the connection, or no route leads to it
+	DialTimeout     // the backend did not take the connection in time
+	BackendClosed   // FIN before the first byte of the response
+	BackendReset    // RST before the first byte of the response
+	StaleUnsafe     // a reused connection died under a request that may not be sent twice
+	ResponseTimeout // the response did not begin in time
+	ResponseStalled // the response began and was not finished: silence, or a close before its end
+	BadResponse     // the response is not HTTP as RFC 9112 has it, or its head is over the limit
 
 	kinds
 )

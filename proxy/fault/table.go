@@ -23,7 +23,7 @@ var table = [kinds]Row{
 	URITooLong: {
 		Label: "uri_too_long", Side: Client, Status: 414, Closes: true,
 		Text: "the request's target is longer than this server takes",
-		Hint: "the target counts into listeners[].max_header",
+		Hint: "listeners[].max_uri is the longest target",
 	},
 	HeaderTooLarge: {
 		Label: "header_too_large", Side: Client, Status: 431, Closes: true,
@@ -57,7 +57,7 @@ var table = [kinds]Row{
 	},
 	AmbiguousPath: {
 		Label: "ambiguous_path", Side: Client, Status: 400,
-		Text: "the path holds dot segments, or encoded slashes or backslashes, and could be read in two ways; send it normalised",
+		Text: "the path holds dot segments, double or encoded slashes, backslashes or parameters, and could be read in two ways; send it normalised",
 		Hint: "such a path could cross from one of listeners[].routes into another's",
 	},
 	NotAllowed: {
@@ -75,7 +75,7 @@ var table = [kinds]Row{
 		// What had arrived may be with the backend already.
 		MayHaveRun: true,
 		Text:       "the body of the request stopped arriving; " + mayHaveRun,
-		Hint:       "listeners[].timeouts.body_idle is the longest pause inside a body",
+		Hint:       "listeners[].timeouts.body_idle is the longest pause inside a body; a large one that is too slow is cut while others wait for the backend",
 	},
 	ClientGone: {
 		Label: "client_gone", Side: Client, Status: 499, Closes: true, MayHaveRun: true,
@@ -171,12 +171,6 @@ var table = [kinds]Row{
 		Label: "bad_response", Side: Backend, Status: 502, MayHaveRun: true,
 		Log: LogFolded, Level: slog.LevelError,
 		Text: "the service's answer is not valid HTTP; " + mayHaveRun,
-		Hint: "the sub label says which rule was broken; is backends[].endpoints an HTTP port?",
-	},
-	ResponseTooLargeHead: {
-		Label: "response_too_large_head", Side: Backend, Status: 502, MayHaveRun: true,
-		Log: LogFolded, Level: slog.LevelError,
-		Text: "the header section of the service's answer is larger than this server takes; " + mayHaveRun,
-		Hint: "the backend sets many or large cookies",
+		Hint: "the sub label says which rule was broken; bad_response_head_too_large: listeners[].max_header bounds it. Is backends[].endpoints an HTTP port?",
 	},
 }

@@ -47,7 +47,6 @@ var want = []struct {
 	{ResponseTimeout, "response_timeout", 504, Backend, Never, true, false, false},
 	{ResponseStalled, "response_stalled", 504, Backend, Never, true, false, true},
 	{BadResponse, "bad_response", 502, Backend, Never, true, false, false},
-	{ResponseTooLargeHead, "response_too_large_head", 502, Backend, Never, true, false, false},
 }
 
 func TestEveryKindHasTheConsequencesAgreedOn(t *testing.T) {

@@ -58,7 +58,7 @@ func (b *requestBody) check() fault.Kind {
 				break
 			}
 			if b.done {
-				b.trailer = append(b.trailer, b.chunks.Trailer().of(rest)...)
+				b.trailer = b.s.edit.appendTrailer(b.trailer, b.chunks.Trailer().of(rest))
 			}
 		} else if int64(n) >= b.left {
 			n, b.done = int(b.left), true
@@ -126,11 +126,14 @@ func (b *requestBody) read(size int) fault.Kind {
 		}
 		s.in = big
 	}
-	s.c.ReadWithin(s.set.BodyIdle)
-	if s.upload.stopping.Load() {
-		return fault.ClientGone
+	var n int
+	var err error
+	if s.upload.done != nil {
+		n, err = s.readHeld(s.in.room(), s.set.BodyIdle)
+	} else {
+		s.c.ReadWithin(s.set.BodyIdle)
+		n, err = s.c.Read(s.in.room())
 	}
-	n, err := s.c.Read(s.in.room())
 	s.in.w += n
 	switch {
 	case n > 0:

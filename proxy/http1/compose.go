@@ -154,18 +154,51 @@ func appendField(dst []byte, name string, value []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
+// edits says whether a received field is removed or replaced. Names are
+// compared as CGI, PHP and WSGI do, who cannot tell "_" from "-".
 func edits(remove []string, set []Line, name []byte) bool {
 	for _, s := range remove {
-		if fold(name, s) {
+		if foldTwin(name, s) {
 			return true
 		}
 	}
 	for i := range set {
-		if fold(name, set[i].Name) {
+		if foldTwin(name, set[i].Name) {
 			return true
 		}
 	}
 	return false
+}
+
+func foldTwin(a []byte, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(b) {
+		x, y := lower(a[i]), lower(b[i])
+		if x == '_' {
+			x = '-'
+		}
+		if y == '_' {
+			y = '-'
+		}
+		if x != y {
+			return false
+		}
+	}
+	return true
+}
+
+// appendTrailer appends the trailer's lines that are not removed or replaced.
+func (e *RequestEdit) appendTrailer(dst, trailer []byte) []byte {
+	for len(trailer) > 0 {
+		line := trailer[:bytes.IndexByte(trailer, '\n')+1]
+		if !edits(e.Remove, e.Set, line[:bytes.IndexByte(line, ':')]) {
+			dst = append(dst, line...)
+		}
+		trailer = trailer[len(line):]
+	}
+	return dst
 }
 
 // appendRequestLine writes the target in origin form, or "*" (RFC 9112, section 3.2).

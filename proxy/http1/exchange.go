@@ -41,10 +41,8 @@ func (s *session) exchange() (keep bool) {
 			s.answer.free(s.front.budget)
 			return keep
 		}
-		if errors.Is(f.err, sock.ErrNotQuiet) && lease.Reused() {
-			// It ended between the pool's look and ours. Nothing was sent,
-			// so this is no retry.
-			lease.Discard(reason.CloseBackendFIN)
+		if why, ok := unfit(f.err); ok && lease.Reused() {
+			lease.Discard(why) // nothing was sent, so this is no retry
 			continue
 		}
 		k, why := s.judge(f, lease.Reused())
@@ -132,6 +130,9 @@ func (s *session) send(c sock.Conn, be *Backend) *failure {
 	into := s.answer.buf.room()
 	c.WriteWithin(be.BodyIdle)
 	if !s.body.done {
+		if err := c.Look().Unfit(); err != nil {
+			return s.answer.failed(0, err)
+		}
 		if s.req.Expect100 && !s.edit.CutExpect {
 			return s.askFirst(c, be)
 		}
@@ -148,6 +149,8 @@ func (s *session) send(c sock.Conn, be *Backend) *failure {
 		s.out = append(s.out, data...)
 		s.out = s.body.appendBack(s.out)
 		wrote, n, err = c.Exchange(s.out, into)
+	} else if err = c.Look().Unfit(); err != nil {
+		return s.answer.failed(0, err)
 	} else if wrote, err = s.body.send(c, s.out); err == nil {
 		n, err = c.Read(into)
 	} else if wrote > 0 && broken(err) {
@@ -202,17 +205,31 @@ func (s *session) askFirst(c sock.Conn, be *Backend) *failure {
 	return s.await(c, be, be.ResponseHeader)
 }
 
+// unfit says whether a connection was found dead before anything was written to
+// it, and which.
+func unfit(err error) (why reason.Close, yes bool) {
+	switch {
+	case errors.Is(err, sock.ErrFIN):
+		return reason.CloseBackendFIN, true
+	case errors.Is(err, sock.ErrNotQuiet):
+		return reason.CloseUnsolicited, true
+	case errors.Is(err, sock.ErrDead):
+		return reason.CloseBroken, true
+	}
+	return 0, false
+}
+
 // judge says what a failure means, and why the connection is closed for it.
 func (s *session) judge(f *failure, reused bool) (fault.Kind, reason.Close) {
 	if k := s.upload.clientFault(); k != fault.None {
-		return k, reason.CloseClientGone
+		return k, s.clientReason()
 	}
 	switch {
 	case errors.Is(f.err, os.ErrDeadlineExceeded):
 		return fault.ResponseTimeout, reason.CloseTimeout
 	case reused && broken(f.err):
 		return fault.StaleUnsafe, reason.CloseStale
-	case f.err == io.EOF, errors.Is(f.err, sock.ErrNotQuiet):
+	case f.err == io.EOF, errors.Is(f.err, sock.ErrFIN):
 		return fault.BackendClosed, reason.CloseBackendError
 	}
 	return fault.BackendReset, reason.CloseBackendError

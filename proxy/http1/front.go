@@ -27,8 +27,8 @@ import (
 // Backend is where requests go.
 type Backend struct {
 	Name           string
-	Address        string // for Host, where an HTTP/1.0 request has none
-	Pool           *pool.Pool
+	Address        string     // for Host, where an HTTP/1.0 request has none
+	Pool           *pool.Pool // with HolderLooks
 	Retries        *limiter.RetryBudget
 	ResponseHeader time.Duration // the longest wait for the first byte and the head of a response
 	BodyIdle       time.Duration // the longest pause inside a body, either way
@@ -137,12 +137,15 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 			f.sweeper.End(c, sock.EndOurs, graceful, l.Gone())
 			return sock.Next{}
 		}
-	case sock.WakeFull:
-		f.turnAway(l, c, fault.MaxClients, graceful)
-		return sock.Next{}
-	case sock.WakeAccepted:
+	case sock.WakeFull, sock.WakeAccepted:
+		k := fault.None
 		if len(set.Allow) > 0 && peer.IsValid() && !contains(set.Allow, peer) {
-			f.turnAway(l, c, fault.NotAllowed, graceful)
+			k = fault.NotAllowed
+		} else if w == sock.WakeFull {
+			k = fault.MaxClients
+		}
+		if k != fault.None {
+			f.turnAway(l, c, w, k, graceful)
 			return sock.Next{}
 		}
 	}
@@ -156,14 +159,19 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 }
 
 // turnAway answers a client whose request is not read.
-func (f *Front) turnAway(l *sock.Listener, c sock.Conn, k fault.Kind, graceful bool) {
+func (f *Front) turnAway(l *sock.Listener, c sock.Conn, w sock.Wake, k fault.Kind, graceful bool) {
 	f.stats.refused.count(k)
-	c.WriteWithin(time.Second)
-	if _, err := c.TryWrite(k.Response(true)); err != nil {
-		f.sweeper.End(c, sock.EndLost, graceful, l.Gone())
+	gone, hold := l.Refuse(w)
+	if !hold {
+		f.sweeper.End(c, sock.EndRefused, graceful, gone)
 		return
 	}
-	f.sweeper.End(c, sock.EndUnread, graceful, l.Gone())
+	c.WriteWithin(time.Second)
+	if _, err := c.TryWrite(k.Response(true)); err != nil {
+		f.sweeper.End(c, sock.EndLost, graceful, gone)
+		return
+	}
+	f.sweeper.End(c, sock.EndUnread, graceful, gone)
 }
 
 func contains(set []netip.Prefix, a netip.Addr) bool {

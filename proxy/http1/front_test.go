@@ -47,7 +47,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 		Name: "api", Address: o.backend, MaxOpen: 8, Reserved: 2,
 		IdleTimeout: 50 * time.Second, MaxLifetime: 30 * time.Minute,
 		DialTimeout: time.Second, DialRate: 1000, DialConcurrent: 8,
-		QueueMax: 256, QueueTimeout: 5 * time.Second,
+		HolderLooks: true, QueueMax: 256, QueueTimeout: 5 * time.Second,
 		Connect: func(ctx context.Context, _ string) (sock.Conn, any, error) {
 			c, err := sock.Dial(ctx, o.backend, netip.Addr{})
 			return c, nil, err

@@ -301,20 +301,37 @@ func pathKey(s string) (string, error) {
 
 // Match returns the index of the rule for a request's Host and Path, and how
 // many bytes of path its Path covers, for RequestEdit.Strip. rej is
-// RejectNoRoute, or RejectCrosses: that is asked only where the host has more
-// than one path, because only there does another backend lie across the border.
+// RejectNoRoute, or RejectCrosses: for a path that a backend may read as one of
+// another route, or of none. That is asked only where the host has a path other
+// than "/", because else there is no border to cross.
 func (t *Router) Match(authority, path []byte) (rule, prefix int, rej *Reject) {
 	var buf [maxHost + 1]byte
 	set := t.host(AppendHost(buf[:0], authority))
-	if len(set) > 1 && Crosses(path) {
+	bordered := len(set) > 1 || len(set) == 1 && set[0].path != ""
+	if bordered && Crosses(path) {
 		return -1, 0, RejectCrosses
 	}
-	for _, p := range set {
-		if n, ok := covers(path, p.path); ok {
-			return p.rule, n, nil
+	rule, prefix = longest(set, path, false)
+	if bordered && (bytes.IndexByte(path, ';') >= 0 || bytes.Contains(path, []byte("//"))) {
+		if loose, _ := longest(set, path, true); loose != rule {
+			return -1, 0, RejectCrosses
 		}
 	}
-	return -1, 0, RejectNoRoute
+	if rule < 0 {
+		return -1, 0, RejectNoRoute
+	}
+	return rule, prefix, nil
+}
+
+// longest returns the rule of the longest path in set that covers path, or -1.
+// loose reads path as servers do that merge slashes and cut ";" parameters.
+func longest(set []pathRule, path []byte, loose bool) (rule, n int) {
+	for _, p := range set {
+		if n, ok := covers(path, p.path, loose); ok {
+			return p.rule, n
+		}
+	}
+	return -1, 0
 }
 
 func (t *Router) host(host []byte) []pathRule {
@@ -337,8 +354,11 @@ func (t *Router) host(host []byte) []pathRule {
 // prefix takes. "%73" and "s" are the same letter (RFC 3986, section 6.2.2.2):
 // escapes of unreserved characters are compared decoded, or a client could
 // choose its route by spelling.
-func covers(path []byte, prefix string) (n int, ok bool) {
+func covers(path []byte, prefix string, loose bool) (n int, ok bool) {
 	for i := range len(prefix) {
+		if loose {
+			n = skipLoose(path, n)
+		}
 		if n == len(path) {
 			return 0, false
 		}
@@ -356,10 +376,26 @@ func covers(path []byte, prefix string) (n int, ok bool) {
 			return 0, false
 		}
 	}
+	if loose {
+		n = skipLoose(path, n)
+	}
 	return n, prefix == "" || prefix[len(prefix)-1] == '/' || n == len(path) || path[n] == '/'
+}
+
+// skipLoose moves over a ";" parameter, and to the last of several slashes.
+func skipLoose(path []byte, n int) int {
+	if n < len(path) && path[n] == ';' {
+		for n < len(path) && path[n] != '/' {
+			n++
+		}
+	}
+	for n+1 < len(path) && path[n] == '/' && path[n+1] == '/' {
+		n++
+	}
+	return n
 }
 
 var (
 	RejectNoRoute = reject(404, "no_route", "no route has this host and path")
-	RejectCrosses = reject(400, "path", "path has dot segments, backslashes or encoded slashes, which could reach another route's backend")
+	RejectCrosses = reject(400, "path", "path has dot segments, backslashes, encoded or doubled slashes, or parameters, and could reach another route's backend")
 )

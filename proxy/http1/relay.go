@@ -228,7 +228,7 @@ func (s *session) keepFor(p []byte) {
 				}
 			}
 			a.begun = true
-			a.lost = !s.writeAll(a.pend.bytes(), nil)
+			a.lost = !s.writeHeld(a.pend.bytes())
 			a.pend.skip(a.pend.len())
 			continue
 		}
@@ -274,7 +274,7 @@ func (s *session) cut(lease pool.Lease, k fault.Kind, rej *Reject, untilClose bo
 	case fault.BadResponse:
 		why = reason.CloseBadResponse
 	case fault.ClientGone, fault.BodyTimeout, fault.BadRequest, fault.BodyTooLarge:
-		why = reason.CloseClientGone
+		why = s.clientReason()
 	}
 	lease.Discard(why)
 	s.noteBackend(k, rej)

@@ -26,6 +26,7 @@ type answer struct {
 	left   int64   // of a Content-Length
 	chunks Chunked
 	mode   relayMode
+	pace   pace
 }
 
 func (a *answer) reset() {
@@ -237,7 +238,7 @@ func (s *session) giveUp(lease pool.Lease, k fault.Kind, rej *Reject) (keep bool
 	case fault.BackendClosed, fault.BackendReset:
 		why = reason.CloseBackendError
 	case fault.ClientGone, fault.BodyTimeout, fault.BadRequest, fault.BodyTooLarge:
-		why = reason.CloseClientGone
+		why = s.clientReason()
 	}
 	lease.Discard(why)
 	if k == fault.ClientGone {
@@ -266,8 +267,16 @@ func (s *session) noteBackend(k fault.Kind, rej *Reject) {
 // clientLeft ends an exchange whose client cannot be written to.
 func (s *session) clientLeft(lease pool.Lease) bool {
 	s.upload.stop(lease.Conn())
-	lease.Discard(reason.CloseClientGone)
+	lease.Discard(s.clientReason())
 	s.count(fault.ClientGone)
 	s.end(sock.EndLost)
 	return false
+}
+
+// clientReason is why a backend connection is closed for the client's sake.
+func (s *session) clientReason() reason.Close {
+	if s.slow.Load() {
+		return reason.CloseSlow
+	}
+	return reason.CloseClientGone
 }

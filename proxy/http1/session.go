@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"weir/internal/sock"
@@ -40,6 +41,7 @@ type session struct {
 	owed   []byte // a whole response in out, to be written with the wait for the next request
 	answer answer
 	upload upload
+	slow   atomic.Bool // the client was cut because it was slow and others waited
 }
 
 func newSession(f *Front) *session {

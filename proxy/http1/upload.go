@@ -19,14 +19,17 @@ type upload struct {
 	failed   atomic.Uint32 // fault.Kind of the client's side
 	rej      *Reject       // with failed
 	unsent   bool          // the backend did not take all; read after done
-	head     []byte        // its own copy: the session composes the response meanwhile
+	pace     pace
+	head     []byte // its own copy: the session composes the response meanwhile
 }
 
 // reset forgets the last request's upload, before anything of the next body is
 // read.
 func (u *upload) reset() {
 	u.done = nil
+	u.pace = pace{}
 	u.stopping.Store(false)
+	u.s.slow.Store(false)
 	u.last.Store(false)
 	u.failed.Store(0)
 	u.rej, u.unsent = nil, false
