@@ -31,6 +31,7 @@ format:
 vet:
 	$(GO) vet ./...
 	$(GO) vet -tags weir_netconn ./...
+	$(GO) vet -tags bench ./bench/...
 
 # staticcheck has a module of its own, so that nothing of it is in weir's go.mod.
 # Where it cannot be fetched the rest must still be testable: that is said, and
@@ -67,9 +68,9 @@ fuzz:
 accept: need
 	$(GO) test -count=1 -v -timeout 60m ./accept/...
 
-bench:
+bench: need
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
-	@if [ -x bench/run.sh ]; then bench/run.sh; fi
+	$(GO) test -tags bench -count=1 -v -timeout 30m ./bench/...
 
 clean:
 	rm -rf bin

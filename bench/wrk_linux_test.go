@@ -41,7 +41,7 @@ func (l *lab) wrk(p *proxy, short bool) (s sample) {
 	if p.pids != nil {
 		proxyPIDs = p.pids()
 	}
-	left, dialed := l.left(p), l.accepted()
+	dialed := l.accepted()
 	before, beforeBackend := cpu(proxyPIDs), cpu(backendPIDs)
 	out, err := l.ns.Command("wrk", append(args, "http://"+p.addr.String()+"/")...).CombinedOutput()
 	after, afterBackend := cpu(proxyPIDs), cpu(backendPIDs)
@@ -69,7 +69,7 @@ func (l *lab) wrk(p *proxy, short bool) (s sample) {
 	s.backendDialed = float64(l.accepted()-dialed-1) / n * 1000
 	settle := time.NewTimer(time.Second)
 	<-settle.C
-	s.timeWait = l.left(p) - left
+	s.timeWait = l.left(p)
 	return s
 }
 
@@ -132,7 +132,7 @@ func (l *lab) print(short bool, samples map[string][]sample) {
 		title = "one request per connection"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n| %s | requests/s | CPU us/request: proxy | to nginx | to HAProxy | backend | p50 | p99 | backend dials per 1,000 | TIME_WAIT left |\n|---|---|---|---|---|---|---|---|---|---|\n", title)
+	fmt.Fprintf(&b, "\n| %s | requests/s | CPU us/request: proxy | to nginx | to HAProxy | backend | p50 | p99 | backend dials per 1,000 | TIME_WAIT of the last minute |\n|---|---|---|---|---|---|---|---|---|---|\n", title)
 	for _, p := range l.proxies {
 		of := samples[p.name]
 		cpu, toNginx, toHAProxy := "-", "-", "-"

@@ -264,6 +264,7 @@ func (l *Listener) leave(n *node) {
 // run is the goroutine of a client's session. When the session is parked on
 // the raw path the goroutine ends and the client stays counted in wg.
 func (l *Listener) run(c Conn, n *node, w Wake, state any) {
+	growStack(w)
 	for {
 		next := (*l.front.Load()).Serve(l, c, w, state)
 		if next.Park == 0 {
@@ -280,6 +281,17 @@ func (l *Listener) run(c Conn, n *node, w Wake, state any) {
 		}
 		w, state = l.parkPlain(c.(*plainConn), next), next.State
 	}
+}
+
+// growStack makes the goroutine's stack as large as a session needs, while there
+// is nothing on it: to grow it step by step under a session means to copy and
+// adjust all of its frames, for each short client anew.
+//
+//go:noinline
+func growStack(w Wake) byte {
+	var frame [5 << 10]byte
+	frame[w] = 1 // so that the compiler keeps the frame
+	return frame[w+1]
 }
 
 // parkPlain parks a connection of the plain path: its goroutine waits.

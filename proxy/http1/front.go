@@ -41,6 +41,8 @@ type Route struct {
 	Strip   bool     // cut the prefix off the path
 	Set     []Line   // fields to set in the request
 	Remove  []string // fields to cut from the request
+
+	counts *outcomes // the Front's, for the backend
 }
 
 // Settings are what a Front can be changed to while it serves. They are
@@ -110,7 +112,7 @@ func (f *Front) Apply(set *Settings) error {
 		set.via = []byte("1.1 " + set.Via)
 	}
 	for i := range set.Routes {
-		f.stats.of(set.Routes[i].Backend.Name) // made now, so that a request allocates nothing
+		set.Routes[i].counts = f.stats.of(set.Routes[i].Backend.Name)
 	}
 	f.set.Store(set)
 	return nil

@@ -240,6 +240,7 @@ type Rule struct{ Host, Path string }
 // path. It is immutable and safe for concurrent use.
 type Router struct {
 	hosts map[string][]pathRule // "shop.test", ".shop.test" for the wildcard, "" for the default
+	all   []pathRule            // those of "" if no host is named: the host need not be looked at
 }
 
 type pathRule struct {
@@ -268,6 +269,9 @@ func NewRouter(rules []Rule) (*Router, error) {
 		set = append(set, pathRule{path, i})
 		slices.SortFunc(set, func(a, b pathRule) int { return cmp.Compare(len(b.path), len(a.path)) })
 		t.hosts[host] = set
+	}
+	if len(t.hosts) == 1 {
+		t.all = t.hosts[""]
 	}
 	return t, nil
 }
@@ -305,8 +309,10 @@ func pathKey(s string) (string, error) {
 // another route, or of none. That is asked only where the host has a path other
 // than "/", because else there is no border to cross.
 func (t *Router) Match(authority, path []byte) (rule, prefix int, rej *Reject) {
-	var buf [maxHost + 1]byte
-	set := t.host(AppendHost(buf[:0], authority))
+	set := t.all
+	if set == nil {
+		set = t.named(authority)
+	}
 	bordered := len(set) > 1 || len(set) == 1 && set[0].path != ""
 	if bordered && Crosses(path) {
 		return -1, 0, RejectCrosses
@@ -332,6 +338,12 @@ func longest(set []pathRule, path []byte, loose bool) (rule, n int) {
 		}
 	}
 	return -1, 0
+}
+
+// named returns the rules of the host in authority.
+func (t *Router) named(authority []byte) []pathRule {
+	var buf [maxHost + 1]byte
+	return t.host(AppendHost(buf[:0], authority))
 }
 
 func (t *Router) host(host []byte) []pathRule {

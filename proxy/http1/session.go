@@ -256,7 +256,7 @@ func (s *session) choose() *Reject {
 		return rej
 	}
 	s.route = &s.set.Routes[rule]
-	s.counts = s.front.stats.of(s.route.Backend.Name)
+	s.counts = s.route.counts
 	s.edit.Strip = 0
 	if s.route.Strip {
 		s.edit.Strip = prefix
