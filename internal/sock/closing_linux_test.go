@@ -80,6 +80,10 @@ func newActor(t *testing.T, ns *testnet.Netns) *actor {
 		// On a busy machine a FIN may be sent again after its end is closed;
 		// the reset that answers it must not end the other's TIME_WAIT.
 		ns.Sysctl("net.ipv4.tcp_rfc1337", "1")
+		// A reset that comes while the other processor is inside the client's
+		// close is dropped by the kernel now and then. The client's FIN_WAIT2
+		// then ends by this timeout, without TIME_WAIT.
+		ns.Sysctl("net.ipv4.tcp_fin_timeout", "2")
 	}
 	poller, err := sock.NewPoller()
 	if err != nil {
