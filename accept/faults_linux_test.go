@@ -439,7 +439,7 @@ func TestAcceptKilledBackendIsServedAgainWhenItReturns(t *testing.T) {
 		first := time.Since(back)
 		s.await(500)
 		figure(t, "backend ended by %v and started again: the first answer %v after it accepts", sig, first.Round(time.Millisecond))
-		if first > 3*time.Second { // a second, and what a busy machine adds
+		if first > time.Second {
 			t.Errorf("the first answer came %v after the backend's return", first)
 		}
 	}
@@ -472,7 +472,7 @@ func TestAcceptStoppedBackendTimesOutAndComesBack(t *testing.T) {
 	s.verdict()
 	most, own := stop(), w.status().Backends[0].MostOpen
 	figure(t, "backend stopped for 2 s: %s; at most %d sockets seen (%d by weir) with max_open 8; the first answer %v after it goes on", s.counts(), most, own, first.Round(time.Millisecond))
-	if first > 3*time.Second {
+	if first > time.Second {
 		t.Errorf("the first answer came %v after the backend's return", first)
 	}
 	if s.refused["response_timeout"] == 0 {

@@ -192,14 +192,15 @@ func TestAcceptSlowHeadersAreCutAndDoNotSlowOthersDown(t *testing.T) {
 		return
 	}
 	opened := w.status().Listeners[0].Clients
-	// A byte a second each does not move the deadline. They come spread out:
-	// 5,000 at once would measure how this process shares the cores with weir.
+	// A byte a second each does not move the deadline. They come spread out, as
+	// those of independent clients do: in bunches they would measure how this
+	// process shares the cores with weir.
 	stop := make(chan struct{})
 	wg.Go(func() {
-		tick := time.NewTicker(10 * time.Millisecond)
+		tick := time.NewTicker(time.Millisecond)
 		defer tick.Stop()
-		for i := 0; ; i = (i + clients/100) % clients {
-			for _, s := range all[i : i+clients/100] {
+		for i := 0; ; i = (i + clients/1000) % clients {
+			for _, s := range all[i : i+clients/1000] {
 				io.WriteString(s.c, "x")
 			}
 			select {
