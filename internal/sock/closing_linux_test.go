@@ -80,9 +80,10 @@ func newActor(t *testing.T, ns *testnet.Netns) *actor {
 		// On a busy machine a FIN may be sent again after its end is closed;
 		// the reset that answers it must not end the other's TIME_WAIT.
 		ns.Sysctl("net.ipv4.tcp_rfc1337", "1")
-		// Seen once under stress: a client stayed in FIN_WAIT2 after a quiet
-		// close, as if it had not got the reset. Why is not known. It has no
-		// TIME_WAIT, which is what is counted here, and ends by this timeout.
+		// With the race detector on busy cores one client of a run stays in
+		// FIN_WAIT2 after a quiet close, as if it had not got the reset. Why is
+		// not known, and this timeout hides it from the count below: it is to
+		// go when the cause is found.
 		ns.Sysctl("net.ipv4.tcp_fin_timeout", "2")
 	}
 	poller, err := sock.NewPoller()
