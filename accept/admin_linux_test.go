@@ -161,7 +161,10 @@ backends:
 		}
 		made, clients = made+x.times, clients+x.times
 		series := fmt.Sprintf(`weir_requests_total{backend="%s",listener="web",outcome="%s"}`, x.backend, x.outcome)
-		if got := w.metrics()[series]; got != float64(x.times) {
+		// A request counts when it has ended for weir, which its client may see
+		// a moment before.
+		var got float64
+		if !testnet.Poll(10*time.Second, func() bool { got = w.metrics()[series]; return got == float64(x.times) }) {
 			t.Errorf("%s is %v, want %d", series, got, x.times)
 		}
 	}
@@ -178,8 +181,9 @@ backends:
 	}
 	made, clients = made+30, clients+1
 
-	testnet.WaitFor(t, 20*time.Second, "for all short clients to be closed", func() bool {
-		return w.metrics()[`weir_client_connections{listener="web"}`] == 1
+	testnet.WaitFor(t, 20*time.Second, "for all short clients to be closed and the last request to be counted", func() bool {
+		m := w.metrics()
+		return m[`weir_client_connections{listener="web"}`] == 1 && sumOf(m, "weir_requests_total") >= float64(made)
 	})
 	m := w.metrics()
 	if got := sumOf(m, "weir_requests_total"); got != float64(made) {

@@ -75,16 +75,18 @@ func (a *actor) Serve(l *sock.Listener, c sock.Conn, _ sock.Wake, _ any) sock.Ne
 // TIME_WAIT sockets behind, whose ports come again.
 func newActor(t *testing.T, ns *testnet.Netns) *actor {
 	t.Helper()
+	// A kernel that handles two segments of a connection at once, the delayed
+	// acknowledgment of a FIN and the reset behind it, may find the socket for
+	// the reset, make it a FIN_WAIT2 for the acknowledgment, and then drop the
+	// reset at the old socket, which is closed by now: tcp_v4_rcv looks up
+	// before it locks. That happens between two programs on one machine, once
+	// in ten thousand closes on busy cores, and is not what is tested here.
+	testnet.OneCPU(t)
 	if ns == nil {
 		ns = testnet.NewNetns(t)
 		// On a busy machine a FIN may be sent again after its end is closed;
 		// the reset that answers it must not end the other's TIME_WAIT.
 		ns.Sysctl("net.ipv4.tcp_rfc1337", "1")
-		// With the race detector on busy cores one client of a run stays in
-		// FIN_WAIT2 after a quiet close, as if it had not got the reset. Why is
-		// not known, and this timeout hides it from the count below: it is to
-		// go when the cause is found.
-		ns.Sysctl("net.ipv4.tcp_fin_timeout", "2")
 	}
 	poller, err := sock.NewPoller()
 	if err != nil {
@@ -147,13 +149,14 @@ func (a *actor) sockets() (server, client tcpstat.Counts) {
 		a.t.Fatal(err)
 	}
 	defer r.Close()
-	port := a.l.Addr().(*net.TCPAddr).AddrPort().Port()
-	if server, err = r.Counts(tcpstat.Filter{LocalPort: port}); err != nil {
+	// By the whole address: a client's own port may have the listener's number.
+	var all tcpstat.Tally
+	at := a.l.Addr().(*net.TCPAddr).AddrPort()
+	local, remote := all.Watch(tcpstat.Local, at), all.Watch(tcpstat.Remote, at)
+	if err = r.Count(tcpstat.Filter{}, &all); err != nil {
 		a.t.Fatal(err)
 	}
-	if client, err = r.Counts(tcpstat.Filter{RemotePort: port}); err != nil {
-		a.t.Fatal(err)
-	}
+	server, client = all.Counts(local), all.Counts(remote)
 	server[tcpstat.Listen] = 0
 	return server, client
 }
