@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"weir/internal/sock"
+	"weir/internal/testnet"
 )
 
 // named is a front whose clients say a name first and then numbers. It answers
@@ -114,10 +115,7 @@ func pause(rng *rand.Rand, stop <-chan struct{}) {
 	if rng.IntN(4) == 0 {
 		wait = time.Duration(rng.IntN(150)) * time.Millisecond
 	}
-	select {
-	case <-time.After(wait):
-	case <-stop:
-	}
+	testnet.Pace(stop, wait)
 }
 
 func TestClientsThatParkResumeAndLeaveSurviveADrainInTheMiddle(t *testing.T) {

@@ -116,7 +116,7 @@ func (l *Listener) acceptAll(fd uintptr) error {
 	var sa unix.RawSockaddrAny
 	for {
 		size := uint32(unix.SizeofSockaddrAny)
-		n, _, e := syscall.Syscall6(syscall.SYS_ACCEPT4, fd, uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)),
+		n, _, e := syscall.RawSyscall6(syscall.SYS_ACCEPT4, fd, uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)),
 			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
 		switch e {
 		case 0:

@@ -388,13 +388,13 @@ func (c *rawConn) Close() error {
 	if p := c.poll.Load(); p != nil {
 		return p.f.Close()
 	}
-	fd := int(c.fd)
+	fd := c.fd
 	c.fd = -1
-	return unix.Close(fd)
+	return closeFD(fd)
 }
 
 func (c *rawConn) Abort() error {
-	unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	lingerZero(uintptr(c.fd))
 	return c.Close()
 }
 

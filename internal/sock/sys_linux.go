@@ -10,8 +10,14 @@ import (
 )
 
 // The calls here work on non-blocking descriptors, so none of them waits, and
-// those that are over at once do not tell the scheduler about it (RawSyscall).
-// They go without the sockaddr that the library's versions allocate.
+// the scheduler is not told about them (RawSyscall). Those that it is told about
+// wake its monitor thread whenever weir was idle, which then looks every 20 us
+// whether a call has become a long one: a seventh of all CPU time of keepalive
+// requests. They go without the sockaddr that the library's versions allocate.
+
+// quickWrite is up to how many bytes a write is over at once: the kernel copies
+// them, and on loopback it also does the receiver's part.
+const quickWrite = 16 << 10
 
 // peek looks at what a socket holds: recv with MSG_PEEK and MSG_DONTWAIT.
 func peek(fd uintptr) Sight {
@@ -57,8 +63,15 @@ func writeOnce(fd uintptr, p []byte) (int, error) {
 		return 0, nil
 	}
 	for {
-		n, _, e := syscall.Syscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
-			unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		var n uintptr
+		var e syscall.Errno
+		if len(p) <= quickWrite {
+			n, _, e = syscall.RawSyscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+				unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		} else {
+			n, _, e = syscall.Syscall6(syscall.SYS_SENDTO, fd, uintptr(unsafe.Pointer(&p[0])), uintptr(len(p)),
+				unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		}
 		switch {
 		case e == unix.EINTR:
 			continue
@@ -95,6 +108,22 @@ func eof(n int, p []byte) error {
 		return io.EOF
 	}
 	return nil
+}
+
+// closeFD closes a socket that the poller does not know. It waits for nothing:
+// no socket here has a linger time.
+func closeFD(fd int32) error {
+	if _, _, e := syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0); e != 0 {
+		return e
+	}
+	return nil
+}
+
+// lingerZero makes the close that follows a reset.
+func lingerZero(fd uintptr) {
+	l := unix.Linger{Onoff: 1}
+	syscall.RawSyscall6(syscall.SYS_SETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_LINGER,
+		uintptr(unsafe.Pointer(&l)), unsafe.Sizeof(l), 0)
 }
 
 // optTimestamps is TCPI_OPT_TIMESTAMPS of include/uapi/linux/tcp.h.

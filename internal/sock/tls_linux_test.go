@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"weir/internal/sock"
+	"weir/internal/testnet"
 )
 
 // certificate makes a self-signed one for 127.0.0.1, and a client's belief in it.
@@ -170,16 +171,18 @@ func TestATLSListenerServesParksAndDrains(t *testing.T) {
 	}
 }
 
-// slowly sends each piece that is written in two halves with a pause between.
+// slowly sends each piece that is written in two halves, and is longer about
+// each than weir waits before it parks a client.
 type slowly struct{ net.Conn }
 
 func (c slowly) Write(p []byte) (int, error) {
-	<-time.After(150 * time.Millisecond)
+	const slow = 150 * time.Millisecond
+	testnet.Pace(nil, slow)
 	n, err := c.Conn.Write(p[:len(p)/2])
 	if err != nil {
 		return n, err
 	}
-	<-time.After(150 * time.Millisecond)
+	testnet.Pace(nil, slow)
 	m, err := c.Conn.Write(p[len(p)/2:])
 	return n + m, err
 }
@@ -298,8 +301,8 @@ func TestATLSClientCannotHoldUpTheSweeper(t *testing.T) {
 		total += time.Since(began)
 	}
 	t.Logf("figure: beside a client that sends half a TLS record twenty others were ended in %s", total)
-	if total > 6*time.Second { // a sweeper that waits takes twice that
-		t.Errorf("the ends of twenty other clients took %s", total)
+	if len(ended) > 0 { // a sweeper that waits for it ends a few others in its 5 s
+		t.Error("its own end, after its time was up, came before those of twenty other clients")
 	}
 	under.Close()
 	if how := <-ended; how != sock.HowLinger {
