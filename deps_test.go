@@ -20,14 +20,15 @@ import (
 // way, listener -> front -> limiter -> pool -> backend, and so do imports.
 var arrows = map[string][]string{
 	// Leaves import nothing of ours.
-	"internal/hist":    {},
-	"internal/oplog":   {},
-	"internal/reason":  {},
-	"internal/sock":    {},
-	"proxy/fault":      {},
-	"proxy/mysql/wire": {},
-	"tcpstat":          {},
-	"configs":          {},
+	"internal/accesslog": {},
+	"internal/hist":      {},
+	"internal/oplog":     {},
+	"internal/reason":    {},
+	"internal/sock":      {},
+	"proxy/fault":        {},
+	"proxy/mysql/wire":   {},
+	"tcpstat":            {},
+	"configs":            {},
 
 	"limiter": {"internal/hist"}, // knows no pool
 	"pool":    {"limiter", "internal/hist", "internal/reason", "internal/sock"},
@@ -49,7 +50,7 @@ var arrows = map[string][]string{
 }
 
 // front is what a front stands on.
-var front = []string{"limiter", "pool", "proxy/fault", "internal/hist", "internal/reason", "internal/sock"}
+var front = []string{"limiter", "pool", "proxy/fault", "internal/accesslog", "internal/hist", "internal/reason", "internal/sock"}
 
 // libraries says who may import a library; all others must be the standard one's.
 // An entry holds for all packages under the path.

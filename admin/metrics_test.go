@@ -39,7 +39,8 @@ func sample() Snapshot {
 			StaleRetries: 1,
 			AcquireWait:  h.Snapshot(),
 		}},
-		Reloads: []Count{{"ok", 2}, {"refused", 1}},
+		Reloads:          []Count{{"ok", 2}, {"refused", 1}},
+		AccessLogDropped: 9,
 	}
 }
 
@@ -123,6 +124,7 @@ func TestAScrapeShowsTheSnapshotsValues(t *testing.T) {
 		`weir_backend_closed_total{backend="api",reason="idle"} 5`,
 		`weir_stale_retries_total{backend="api"} 1`,
 		`weir_config_reloads_total{result="ok"} 2`,
+		`weir_access_log_dropped_total{} 9`,
 		`weir_request_seconds{listener="web"} le=4.096e-06 1`,
 		`weir_request_seconds{listener="web"} le=0.001048576 2`,
 		`weir_request_seconds{listener="web"} count=3 sum=3600.001003 buckets=28`,

@@ -103,6 +103,9 @@ var metrics = []metric{
 	{"weir_config_reloads_total", counter, []string{"result"},
 		"Attempts to load the configuration anew, by result.",
 		func(s *Snapshot, out emit) { counts(out, s.Reloads) }},
+	{"weir_access_log_dropped_total", counter, nil,
+		"Lines of the access log that were lost because it could not be written, or not fast enough.",
+		func(s *Snapshot, out emit) { out(float64(s.AccessLogDropped)) }},
 }
 
 // timing is a metric of type histogram.

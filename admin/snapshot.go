@@ -11,6 +11,8 @@ type Snapshot struct {
 	Listeners []ListenerSnapshot
 	Backends  []BackendSnapshot
 	Reloads   []Count // by result
+
+	AccessLogDropped uint64 // lines
 }
 
 // Count is a number of events with a word for what they were.

@@ -187,6 +187,8 @@ type Admin struct {
 type Log struct {
 	// Least level that is written.
 	Level string `key:"level" enum:"debug info warn error"`
+	// Where the access log goes, a line of JSON for each request: none, stderr, or the path of a file, which SIGUSR1 opens anew.
+	Access string `key:"access" form:"accesslog"`
 }
 
 // Drain says how weir stops.

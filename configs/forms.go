@@ -19,6 +19,8 @@ var forms = map[string]func(string) error{
 	"dial":   dialForm,
 	"admin":  adminForm,
 	"socket": socketForm,
+
+	"accesslog": accessLogForm,
 }
 
 const maxName = 63
@@ -189,6 +191,37 @@ func socketForm(s string) error {
 		err = fmt.Errorf("%q is not a unix socket; write unix:/run/weir/admin.sock: the file's owner is the login", clip(s))
 	}
 	return err
+}
+
+// What log.access can say beside the path of a file.
+const (
+	AccessNone   = "none"
+	AccessStderr = "stderr"
+)
+
+// accessLogForm takes a path only if it looks like one: off, stdout or a typing
+// error would else become a file that nobody looks for.
+func accessLogForm(s string) error {
+	const most = 4095 // PATH_MAX, without its end
+	switch {
+	case s == AccessNone || s == AccessStderr:
+		return nil
+	case s == "":
+		return errors.New("must not be empty; write none, stderr, or the path of a file")
+	case len(s) > most:
+		return fmt.Errorf("has %d bytes; a path holds %d", len(s), most)
+	case hasControl(s):
+		return fmt.Errorf("%q must not hold control characters", clip(s))
+	case s == "/dev/stderr":
+		return errors.New("write stderr: as a file its lines and those of weir's own log would run into each other")
+	case s == "stdout":
+		return errors.New("\"stdout\" is none of: none, stderr, a path; write /dev/stdout")
+	case strings.HasSuffix(s, "/"):
+		return fmt.Errorf("%q is a directory; write the path of a file", clip(s))
+	case !strings.ContainsAny(s, "/."):
+		return fmt.Errorf("%q is neither none nor stderr; for a file of that name write ./%s", clip(s), clip(s))
+	}
+	return nil
 }
 
 // tokenMarks are the characters of a token beside letters and digits, RFC

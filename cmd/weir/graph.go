@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 
 	"weir/configs"
+	"weir/internal/accesslog"
 	"weir/internal/reason"
 	"weir/internal/sock"
 	"weir/limiter"
@@ -24,6 +25,7 @@ import (
 // graph is a running weir: the parts, and how a configuration is made of them.
 type graph struct {
 	log     *slog.Logger
+	access  *accesslog.Log // nil: there is none, whatever log.access says
 	poller  *sock.Poller
 	sweeper *sock.Sweeper
 	server  *proxy.Server
@@ -102,6 +104,9 @@ func (g *graph) apply(cfg *configs.Config) error {
 	settings := make([]*http1.Settings, len(cfg.Listeners))
 	for i, lc := range cfg.Listeners {
 		settings[i] = listenerSettings(lc, cfg, backends)
+		if cfg.Log.Access != configs.AccessNone {
+			settings[i].Access = g.access
+		}
 		f := g.fronts[lc.Name]
 		var err error
 		if f == nil {

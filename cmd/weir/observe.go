@@ -89,7 +89,10 @@ func (g *graph) notReady() []string {
 func (g *graph) snapshot() admin.Snapshot {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	s := admin.Snapshot{Reloads: []admin.Count{{Label: "ok", N: g.reloadsOK.Load()}, {Label: "refused", N: g.reloadsBad.Load()}}}
+	s := admin.Snapshot{
+		Reloads:          []admin.Count{{Label: "ok", N: g.reloadsOK.Load()}, {Label: "refused", N: g.reloadsBad.Load()}},
+		AccessLogDropped: g.access.Stats().Dropped,
+	}
 	stale := map[string]uint64{}
 	for _, l := range g.listenerStats() {
 		f := g.fronts[l.name].Stats()
@@ -201,6 +204,7 @@ type Status struct {
 	Backends      []BackendStatus  `json:"backends"`
 	Closing       ClosingStatus    `json:"closing"`
 	Buffers       BufferStatus     `json:"buffers"`
+	AccessLog     AccessLogStatus  `json:"access_log"`
 }
 
 // ListenerStatus is one listener.
@@ -256,6 +260,14 @@ type BufferStatus struct {
 	Refused uint64 `json:"refused"`
 }
 
+// AccessLogStatus tells of the access log, in lines.
+type AccessLogStatus struct {
+	To        string `json:"to"` // log.access
+	Written   uint64 `json:"written"`
+	Dropped   uint64 `json:"dropped"`
+	LastError string `json:"last_error,omitempty"` // while it cannot be written
+}
+
 func (d *daemon) status() Status {
 	g := d.graph
 	g.mu.Lock()
@@ -266,6 +278,11 @@ func (d *daemon) status() Status {
 		Closing: ClosingStatus{Held: sweep.Held, NoTimestamps: sweep.NoTimestamps, InFlight: sweep.InFlight},
 	}
 	st.Buffers.Bytes, st.Buffers.Refused = g.budget.Used()
+	lines := g.access.Stats()
+	st.AccessLog = AccessLogStatus{To: g.cfg.Log.Access, Written: lines.Written, Dropped: lines.Dropped}
+	if lines.Err != nil {
+		st.AccessLog.LastError = lines.Err.Error()
+	}
 	for _, l := range g.listenerStats() {
 		f := g.fronts[l.name].Stats()
 		ls := ListenerStatus{

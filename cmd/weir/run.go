@@ -14,6 +14,7 @@ import (
 
 	"weir/admin"
 	"weir/configs"
+	"weir/internal/accesslog"
 	"weir/internal/oplog"
 	"weir/proxy"
 )
@@ -30,7 +31,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if !ok {
 		return exitUsage
 	}
-	d := &daemon{path: *path, flagLevel: *level, stderr: stderr, level: new(slog.LevelVar)}
+	d := &daemon{path: *path, flagLevel: *level, stderr: newStream(stderr), level: new(slog.LevelVar)}
 	if err := d.setLevel(cfg); err != nil {
 		fmt.Fprintln(stderr, "weir:", err)
 		return exitUsage
@@ -39,7 +40,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if f, ok := stderr.(*os.File); ok {
 		terminal = oplog.Terminal(f)
 	}
-	d.log = oplog.New(stderr, d.level, terminal)
+	d.log = oplog.New(d.stderr, d.level, terminal)
 	defer d.log.Close()
 	for _, w := range warnings {
 		d.log.Warn(warningText(w))
@@ -59,9 +60,11 @@ type daemon struct {
 	path      string
 	flagLevel string
 	flagAdmin configs.Address
-	stderr    io.Writer
+	stderr    *stream
 	level     *slog.LevelVar
 	log       *oplog.Log
+	access    *accesslog.Log
+	accessFor *configs.Config // what access goes by; nil before the first
 	graph     *graph
 	admin     *admin.Server
 	started   time.Time
@@ -69,6 +72,7 @@ type daemon struct {
 
 	reload chan chan error
 	drain  chan struct{}
+	rotate chan os.Signal // SIGUSR1
 }
 
 var levels = map[string]slog.Level{
@@ -95,8 +99,15 @@ func (d *daemon) run(cfg *configs.Config) int {
 	signals, hangups := make(chan os.Signal, 2), make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
 	signal.Notify(hangups, syscall.SIGHUP)
+	// It comes from a logrotate that is set up already, also while there is no
+	// access log, and would kill.
+	d.rotate = make(chan os.Signal, 1)
+	signal.Notify(d.rotate, syscall.SIGUSR1)
+	// So would the first line after the end of whatever reads the log.
+	signal.Ignore(syscall.SIGPIPE)
 	defer signal.Stop(signals)
 	defer signal.Stop(hangups)
+	defer signal.Stop(d.rotate)
 
 	d.started = time.Now()
 	d.reload, d.drain = make(chan chan error), make(chan struct{}, 1)
@@ -105,7 +116,9 @@ func (d *daemon) run(cfg *configs.Config) int {
 		d.log.Error("cannot start", "err", err)
 		return exitFailed
 	}
-	if err := d.graph.apply(cfg); err != nil {
+	d.access = accesslog.New(d.log.Logger)
+	d.graph.access = d.access
+	if err := d.apply(cfg); err != nil {
 		d.log.Error("cannot start", "err", err)
 		d.end(cfg, signals)
 		return exitFailed
@@ -134,6 +147,9 @@ func (d *daemon) run(cfg *configs.Config) int {
 		select {
 		case <-hangups:
 			d.tryReload()
+			continue
+		case <-d.rotate:
+			d.reopen()
 			continue
 		case s := <-signals:
 			d.log.Info("draining; a second signal stops at once", "signal", s.String(), "timeout", d.graph.config().Drain.Timeout)
@@ -168,8 +184,9 @@ func (d *daemon) logListening() {
 }
 
 // end drains within drain.timeout, and says whether it did. At a second signal
-// it returns at once: the kernel still delivers what was written.
+// it does not wait any more: the kernel still delivers what was written.
 func (d *daemon) end(cfg *configs.Config, signals <-chan os.Signal) (drained bool) {
+	defer d.closeAccess()
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Drain.Timeout)
 	defer cancel()
 	d.graph.draining.Store(true)
@@ -184,6 +201,8 @@ func (d *daemon) end(cfg *configs.Config, signals <-chan os.Signal) (drained boo
 			return true
 		case answer := <-d.reload:
 			answer <- proxy.ErrDraining
+		case <-d.rotate:
+			d.reopen()
 		case s := <-signals:
 			d.log.Warn("stopped without waiting", "signal", s.String())
 			return false
@@ -231,7 +250,7 @@ func (d *daemon) reloadOnce() error {
 			return fmt.Errorf("%s: %s -> %s: a change of this key needs a restart", c.Path, c.Old, c.New)
 		}
 	}
-	if err := d.graph.apply(next); err != nil {
+	if err := d.apply(next); err != nil {
 		return err
 	}
 	d.setLevel(next)

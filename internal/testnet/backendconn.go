@@ -159,14 +159,7 @@ func (c *BackendConn) Reset() { abort(c.Conn) }
 // Pause waits for d. It returns false, and at once, when the backend is
 // stopped.
 func (c *BackendConn) Pause(d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-c.Stopped:
-		return false
-	}
+	return Pace(c.Stopped, d)
 }
 
 // Stall says nothing until the client closes or the backend is stopped. What the

@@ -18,6 +18,21 @@ func WaitFor(t testing.TB, timeout time.Duration, what string, cond func() bool)
 	}
 }
 
+// Pace lets d pass where that is the load: a client's time to think, a backend
+// that takes 20 ms, a sender that is slow. It returns false, and at once, when
+// stop is closed; a nil stop never is. It is no way to wait until something has
+// happened, nor to see that nothing does: WaitFor and Poll are.
+func Pace(stop <-chan struct{}, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-stop:
+		return false
+	}
+}
+
 // Poll is WaitFor without a test: it says whether cond became true in time.
 func Poll(timeout time.Duration, cond func() bool) bool {
 	if cond() {

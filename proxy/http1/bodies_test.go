@@ -404,7 +404,7 @@ func TestEventsMayBeFurtherApartThanTheSendTimeout(t *testing.T) {
 						t.Fatalf("event %d: %v", i, err)
 					}
 				}
-				pause(t, 150*time.Millisecond)
+				testnet.Pace(nil, 150*time.Millisecond)
 			}
 			next <- false
 			if rest, err := c.br.Peek(7); string(rest) != "\r\n0\r\n\r\n" {

@@ -35,6 +35,7 @@ func (s *session) exchange() (keep bool) {
 		if s.answer.buf == nil {
 			s.answer.buf = newBuffer(answerSize, s.front.budget)
 		}
+		s.tally.reused = lease.Reused()
 		f := s.send(lease.Conn(), be)
 		if f == nil {
 			keep = s.respond(lease, be)
@@ -49,6 +50,7 @@ func (s *session) exchange() (keep bool) {
 		if k == fault.StaleUnsafe && !sent && s.replayable(f.wrote) && be.Retries.Allow() {
 			lease.Discard(reason.CloseStale)
 			s.counts.staleRetries.Add(1)
+			s.tally.retries++
 			sent = true
 			continue
 		}

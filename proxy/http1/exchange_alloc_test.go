@@ -6,11 +6,13 @@ import (
 	"bytes"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
 	"weir/internal/testnet"
+	"weir/proxy/http1"
 )
 
 // The race detector allocates on its own, so these hold without it. Client and
@@ -85,27 +87,51 @@ func TestExchangeAllocatesNothing(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := newRig(t, rigOptions{backend: fixedBackend(t, test.bodySize, test.answer)})
-			c := r.dial()
-			request := []byte(test.request)
-			buf := make([]byte, 128<<10)
 			want := len(test.answer) + test.grown
-			n := allocations(t, func() {
-				if _, err := c.Write(request); err != nil {
+			for _, with := range []string{"with", "without"} { // an access log
+				set := *r.set
+				set.Routes = slices.Clone(r.set.Routes)
+				if with == "without" {
+					set.Access = nil
+				}
+				if err := r.front.Apply(&set); err != nil {
 					t.Fatal(err)
 				}
-				for have := 0; have < want; {
-					n, err := c.Read(buf)
-					if err != nil {
-						t.Fatal(err)
-					}
-					have += n
+				n := exchangeAllocations(t, r.dial(), []byte(test.request), want)
+				t.Logf("figure: %v allocations for a keepalive exchange (%s, %s an access log)", n, test.name, with)
+				if n != 0 {
+					t.Errorf("%v allocations %s an access log", n, with)
 				}
-			})
-			t.Logf("figure: %v allocations for a keepalive exchange (%s)", n, test.name)
-			if n != 0 {
-				t.Errorf("%v allocations", n)
 			}
+			r.access.partly = true
 		})
+	}
+}
+
+// exchangeAllocations is what a request and an answer of want bytes cost.
+func exchangeAllocations(t *testing.T, c net.Conn, request []byte, want int) float64 {
+	t.Helper()
+	buf := make([]byte, 128<<10)
+	return allocations(t, func() {
+		if _, err := c.Write(request); err != nil {
+			t.Fatal(err)
+		}
+		for have := 0; have < want; {
+			n, err := c.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			have += n
+		}
+	})
+}
+
+func TestARefusalAllocatesNothing(t *testing.T) {
+	r := newRig(t, rigOptions{backend: "127.0.0.1:1", settings: func(s *http1.Settings) { s.Routes[0].Rule = http1.Rule{Host: "a"} }})
+	request := []byte("GET /" + strings.Repeat("x", 3000) + " HTTP/1.1\r\nHost: b\r\n\r\n")
+	a := r.exchange(string(request[:len(request)-2]) + "Connection: close\r\n\r\n")
+	if n := exchangeAllocations(t, r.dial(), request, len(a)-len("Connection: close\r\n")); n != 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -44,6 +44,7 @@ func (s *session) deliver(head, body []byte, keep, ours bool) bool {
 		s.out = append(s.out, body...)
 		if keep && s.in.len() == 0 {
 			s.owed = s.out
+			s.tally.wrote += int64(len(s.out)) // the next thing that is done is to write it
 			return true
 		}
 		head, body = s.out, nil
@@ -95,22 +96,26 @@ func same(a, b []byte) bool { return cap(a) > 0 && cap(b) > 0 && &a[:1][0] == &b
 func (s *session) writeAll(head, body []byte) bool {
 	s.c.WriteWithin(s.set.SendTimeout)
 	if len(body) == 0 && len(head) <= writeBlock {
-		_, err := s.c.Write(head)
+		n, err := s.c.Write(head)
+		s.tally.wrote += int64(n)
 		return err == nil
 	}
 	if len(head)+len(body) <= writeBlock {
-		_, err := s.c.WriteTwo(head, body)
+		n, err := s.c.WriteTwo(head, body)
+		s.tally.wrote += int64(n)
 		return err == nil
 	}
 	for _, p := range [2][]byte{head, body} {
 		n, err := s.c.TryWrite(p)
+		s.tally.wrote += int64(n)
 		if err != nil {
 			return false
 		}
 		for p = p[n:]; len(p) > 0; p = p[n:] {
 			s.c.WriteWithin(s.set.SendTimeout)
-			n = min(len(p), writeBlock)
-			if _, err := s.c.Write(p[:n]); err != nil {
+			n, err = s.c.Write(p[:min(len(p), writeBlock)])
+			s.tally.wrote += int64(n)
+			if err != nil {
 				return false
 			}
 		}
@@ -132,10 +137,18 @@ func (s *session) refuse(k fault.Kind, rej *Reject) (keep bool) {
 	return s.answerFault(k, k.Answer())
 }
 
-// answerFault answers with rendered bytes. The connection is kept where it is
-// known where the next request begins.
+// answerFault counts the request and answers with rendered bytes.
 func (s *session) answerFault(k fault.Kind, a *fault.Answer) (keep bool) {
-	s.count(k)
+	s.counts.count(k)
+	took := s.observe()
+	keep = s.writeFault(k, a)
+	s.logEnd(k.String(), took)
+	return keep
+}
+
+// writeFault writes a fault's answer. The connection is kept where it is known
+// where the next request begins.
+func (s *session) writeFault(k fault.Kind, a *fault.Answer) (keep bool) {
 	whole := s.req.HeadLen > 0 && s.body.done
 	keep = whole && s.req.KeepAlive && !k.Closes() && !s.l.Draining()
 	form := fault.Form(0)
@@ -153,6 +166,7 @@ func (s *session) answerFault(k fault.Kind, a *fault.Answer) (keep bool) {
 		s.body.forwarded()
 	}
 	text := a.Bytes(form)
+	s.tally.answering(k.Status(), headLen(text))
 	if !whole {
 		// The client may still be sending.
 		if !s.writeAll(text, nil) {

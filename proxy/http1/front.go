@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/accesslog"
 	"weir/internal/hist"
 	"weir/internal/sock"
 	"weir/limiter"
@@ -65,6 +66,8 @@ type Settings struct {
 	Forwarded  bool
 	Via        string
 	MakeID     bool // make X-Request-Id where a request has none
+
+	Access *accesslog.Log // gets a line for each request that ends; nil: none
 
 	router *Router
 	via    []byte
@@ -147,7 +150,7 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 			k = fault.MaxClients
 		}
 		if k != fault.None {
-			f.turnAway(l, c, w, k, graceful)
+			f.turnAway(l, c, w, k, set, graceful)
 			return sock.Next{}
 		}
 	}
@@ -161,19 +164,21 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 }
 
 // turnAway answers a client whose request is not read.
-func (f *Front) turnAway(l *sock.Listener, c sock.Conn, w sock.Wake, k fault.Kind, graceful bool) {
+func (f *Front) turnAway(l *sock.Listener, c sock.Conn, w sock.Wake, k fault.Kind, set *Settings, graceful bool) {
 	f.stats.refused.count(k)
+	ending, wrote, text := sock.EndRefused, 0, k.Response(true)
 	gone, hold := l.Refuse(w)
-	if !hold {
-		f.sweeper.End(c, sock.EndRefused, graceful, gone)
-		return
+	if hold {
+		c.WriteWithin(time.Second)
+		var err error
+		if wrote, err = c.TryWrite(text); err != nil {
+			ending = sock.EndLost
+		} else {
+			ending = sock.EndUnread
+		}
 	}
-	c.WriteWithin(time.Second)
-	if _, err := c.TryWrite(k.Response(true)); err != nil {
-		f.sweeper.End(c, sock.EndLost, graceful, gone)
-		return
-	}
-	f.sweeper.End(c, sock.EndUnread, graceful, gone)
+	f.logRefused(set, c, k, text, wrote)
+	f.sweeper.End(c, ending, graceful, gone)
 }
 
 func contains(set []netip.Prefix, a netip.Addr) bool {

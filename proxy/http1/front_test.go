@@ -29,6 +29,7 @@ type rig struct {
 	pool    *pool.Pool
 	set     *http1.Settings
 	be      *http1.Backend
+	access  accessLog // of every request
 }
 
 type rigOptions struct {
@@ -39,6 +40,7 @@ type rigOptions struct {
 	wrap     func(net.Conn) net.Conn
 	listen   string
 	retry    int // percent; 0 for 100
+	noAccess bool
 }
 
 func newRig(t *testing.T, o rigOptions) *rig {
@@ -83,6 +85,9 @@ func newRig(t *testing.T, o rigOptions) *rig {
 	if o.settings != nil {
 		o.settings(r.set)
 	}
+	if !o.noAccess {
+		r.set.Access = r.access.open()
+	}
 	r.front, err = http1.NewFront("web", r.set, r.sweeper, http1.NewBudget(64<<20), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +116,7 @@ func newRig(t *testing.T, o rigOptions) *rig {
 		if n := r.l.Stats().Open; n != 0 {
 			t.Errorf("%d clients are counted as open after the end", n)
 		}
+		r.access.check(t, r.front)
 	})
 	return r
 }

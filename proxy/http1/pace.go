@@ -75,6 +75,7 @@ func (s *session) writeHeld(p []byte) bool {
 			n, err := s.c.Write(block)
 			took := time.Since(began)
 			block, left = block[n:], left-took
+			s.tally.wrote += int64(n)
 			if s.answer.pace.slow(n, took, s.route.Backend.Pool) {
 				s.slow.Store(true)
 				return false

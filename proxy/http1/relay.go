@@ -254,7 +254,9 @@ func (s *session) flush() {
 // have passed since: the backend was silent, and that is not the client's doing.
 func (s *session) try(p []byte) (int, error) {
 	s.c.WriteWithin(s.set.SendTimeout)
-	return s.c.TryWrite(p)
+	n, err := s.c.TryWrite(p)
+	s.tally.wrote += int64(n)
+	return n, err
 }
 
 // cut ends a response that cannot be completed. If the client has got nothing
@@ -278,12 +280,12 @@ func (s *session) cut(lease pool.Lease, k fault.Kind, rej *Reject, untilClose bo
 	}
 	lease.Discard(why)
 	s.noteBackend(k, rej)
-	s.count(k)
-	if untilClose {
-		s.end(sock.EndCut)
-		return false
+	ending := sock.EndCut
+	if !untilClose {
+		s.flush()
+		ending = sock.EndTruncated
 	}
-	s.flush()
-	s.end(sock.EndTruncated)
+	s.count(k)
+	s.end(ending)
 	return false
 }

@@ -92,6 +92,7 @@ func (s *session) respond(lease pool.Lease, be *Backend) (keep bool) {
 	}
 	s.out = AppendResponse(s.out[:0], a.buf.bytes(), &a.resp, &s.redit)
 	a.buf.skip(a.resp.HeadLen)
+	s.tally.answering(a.resp.Status, len(s.out))
 
 	if body, extra, ok := a.whole(old); ok {
 		// All of it is here: the connection is free before the client is written to.
@@ -154,7 +155,7 @@ func (s *session) conclude(head, body []byte, keep, ours bool) bool {
 	status := s.answer.resp.Status
 	kept := s.deliver(head, body, keep, ours)
 	s.counts.status(status)
-	s.observe()
+	s.logEnd(classNames[status/100%classes], s.observe())
 	return kept
 }
 

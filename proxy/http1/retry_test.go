@@ -263,7 +263,7 @@ func TestStaleConnectionsUnderFire(t *testing.T) {
 					return
 				}
 				if i%3 == 0 {
-					<-time.After(time.Duration(n%4) * time.Millisecond)
+					testnet.Pace(nil, time.Duration(n%4)*time.Millisecond)
 				}
 			}
 			bad <- ""

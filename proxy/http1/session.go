@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/internal/accesslog"
 	"weir/internal/sock"
 	"weir/proxy/fault"
 )
@@ -42,6 +43,10 @@ type session struct {
 	answer answer
 	upload upload
 	slow   atomic.Bool // the client was cut because it was slow and others waited
+
+	tally  tally
+	access *accesslog.Log // where the request's line goes; nil: nowhere
+	line   accesslog.Line
 }
 
 func newSession(f *Front) *session {
@@ -80,7 +85,8 @@ var protoHTTP = []byte("http")
 // release gives up what the session holds beyond itself.
 func (s *session) release() {
 	s.in.free(s.front.budget)
-	s.in, s.l, s.c, s.set, s.route, s.counts = nil, nil, nil, nil, nil, nil
+	s.in, s.l, s.c, s.set, s.route, s.counts, s.access = nil, nil, nil, nil, nil, nil, nil
+	s.line.Shrink()
 	if cap(s.out) > answerSize {
 		s.out = make([]byte, 0, headSize)
 	}
@@ -159,11 +165,13 @@ func (s *session) readHead(woken bool) headResult {
 	s.began = time.Now()
 	s.req.Reset()
 	s.route, s.counts = nil, &s.front.stats.refused
+	s.tally = tally{}
 	limits := Limits{MaxHeader: s.set.MaxHeader, MaxURI: s.set.MaxURI}
 	timed := false
 	for {
 		done, rej := s.req.Parse(s.in.bytes(), limits)
 		if rej != nil {
+			s.logStart()
 			s.reject(rej)
 			return headEnded
 		}
@@ -173,6 +181,7 @@ func (s *session) readHead(woken bool) headResult {
 		if s.in.w == len(s.in.b) {
 			big := s.in.ensure(min(2*len(s.in.b), s.set.MaxHeader), s.front.budget)
 			if big == nil {
+				s.logStart()
 				s.refuse(fault.NoMemory, nil)
 				return headEnded
 			}
@@ -194,8 +203,10 @@ func (s *session) readHead(woken bool) headResult {
 		case !s.req.Started():
 			s.end(sock.EndOurs)
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			s.logStart()
 			s.refuse(fault.HeaderTimeout, nil)
 		default:
+			s.logStart()
 			s.count(fault.ClientGone)
 			s.end(sock.EndLost)
 		}
@@ -229,6 +240,7 @@ func (s *session) serve() (keep bool) {
 	if set := s.front.set.Load(); set != s.set {
 		s.apply(set)
 	}
+	s.logStart()
 	s.body.start(s)
 	s.upload.reset()
 	if rej := s.choose(); rej != nil {
@@ -274,12 +286,15 @@ func (s *session) choose() *Reject {
 	return nil
 }
 
-// count records how the request ended.
+// count records how a request ended that gets nothing any more.
 func (s *session) count(k fault.Kind) {
 	s.counts.count(k)
-	s.observe()
+	s.logEnd(k.String(), s.observe())
 }
 
-func (s *session) observe() {
-	s.front.stats.requestSeconds.Observe(time.Since(s.began))
+// observe records how long the request took.
+func (s *session) observe() time.Duration {
+	took := time.Since(s.began)
+	s.front.stats.requestSeconds.Observe(took)
+	return took
 }

@@ -213,7 +213,7 @@ func TestEveryTransportParksAndResumes(t *testing.T) {
 			}
 			for _, piece := range []string{"GET /pi", "eces HTTP/1.1\r\nHo", "st: a\r\n\r", "\n"} {
 				c.send(piece)
-				pause(t, 20*time.Millisecond)
+				testnet.Pace(nil, 20*time.Millisecond) // a slow client, so that weir reads each by itself
 			}
 			if a := c.answer("GET"); a.body != "/pieces" {
 				t.Errorf("got %q", a.head)

@@ -314,12 +314,3 @@ func (r *rig) closes() map[string]uint64 {
 
 // testWait is the patience of tests with what should take no time.
 const testWait = 15 * time.Second
-
-// pause waits for d, where time has to pass on the wire.
-func pause(t *testing.T, d time.Duration) {
-	t.Helper()
-	select {
-	case <-time.After(d):
-	case <-t.Context().Done():
-	}
-}

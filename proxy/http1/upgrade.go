@@ -22,8 +22,10 @@ func (s *session) tunnel(lease pool.Lease) (keep bool) {
 	a.buf.skip(a.resp.HeadLen)
 	s.body.forwarded()
 	s.counts.status(101)
+	s.tally.answering(101, len(s.out))
 	if !s.writeAll(s.out, a.buf.bytes()) {
 		lease.Discard(reason.CloseClientGone)
+		s.logEnd(classNames[1], s.observe())
 		s.end(sock.EndLost)
 		return false
 	}
@@ -35,12 +37,13 @@ func (s *session) tunnel(lease pool.Lease) (keep bool) {
 	done := make(chan struct{})
 	go func() { // waited for below
 		defer close(done)
-		clientFirst = t.copy(c, s.c, s.in)
+		clientFirst, _ = t.copy(c, s.c, s.in)
 	}()
-	backendFirst := t.copy(s.c, c, a.buf)
+	backendFirst, sent := t.copy(s.c, c, a.buf)
 	<-done
 	lease.Discard(reason.CloseUpgraded)
-	s.observe()
+	s.tally.wrote += sent
+	s.logEnd(classNames[1], s.observe())
 	if clientFirst && backendFirst {
 		s.end(sock.EndSilent)
 	} else {
@@ -56,15 +59,18 @@ type tunnel struct {
 	ended      atomic.Bool  // a direction failed
 }
 
-// copy passes from's bytes, those in b first, to to. After from's FIN it sends
-// one and reports true; after anything else it ends the other direction too.
-func (t *tunnel) copy(to, from sock.Conn, b *buffer) (fin bool) {
+// copy passes from's bytes, those in b first, to to, and counts them. After
+// from's FIN it sends one and reports true; after anything else it ends the
+// other direction too.
+func (t *tunnel) copy(to, from sock.Conn, b *buffer) (fin bool, sent int64) {
 	for {
 		if b.len() > 0 {
 			to.WriteWithin(t.send)
-			if _, err := to.Write(b.bytes()); err != nil {
+			n, err := to.Write(b.bytes())
+			sent += int64(n)
+			if err != nil {
 				t.end(to, from)
-				return false
+				return false, sent
 			}
 			b.skip(b.len())
 		}
@@ -77,12 +83,12 @@ func (t *tunnel) copy(to, from sock.Conn, b *buffer) (fin bool) {
 			t.moved.Store(now)
 		case err == io.EOF:
 			to.CloseWrite()
-			return true
+			return true, sent
 		case errors.Is(err, os.ErrDeadlineExceeded) && now-t.moved.Load() < int64(t.idle) && !t.ended.Load():
 			// The other direction is alive.
 		default:
 			t.end(to, from)
-			return false
+			return false, sent
 		}
 	}
 }

@@ -100,7 +100,7 @@ func TestTunnelEndsWithTheBackend(t *testing.T) {
 func TestTunnelCountsInThePoolAndEndsWhenIdle(t *testing.T) {
 	backend := testnet.NewBackend(t, tunnels(echoAll))
 	r := newRig(t, rigOptions{backend: backend.Addr().String(), maxOpen: 1,
-		settings: func(s *http1.Settings) { s.IdleTimeout = 500 * time.Millisecond }})
+		settings: func(s *http1.Settings) { s.IdleTimeout = time.Second }})
 	c := r.client()
 	c.send(handshake)
 	c.answer("GET")
@@ -109,7 +109,7 @@ func TestTunnelCountsInThePoolAndEndsWhenIdle(t *testing.T) {
 	}
 	// One way at a time keeps it alive.
 	for range 4 {
-		pause(t, 200*time.Millisecond)
+		testnet.Pace(nil, 300*time.Millisecond)
 		c.send("x")
 		if b, err := c.br.ReadByte(); b != 'x' || err != nil {
 			t.Fatal(b, err)
@@ -117,7 +117,7 @@ func TestTunnelCountsInThePoolAndEndsWhenIdle(t *testing.T) {
 	}
 	began := time.Now()
 	c.closed()
-	if d := time.Since(began); d < 300*time.Millisecond {
+	if d := time.Since(began); d < 700*time.Millisecond {
 		t.Errorf("the tunnel ended after %v of silence", d)
 	}
 	r.client().kept() // the place is free again

@@ -1,0 +1,313 @@
+// Package accesslog writes a line of JSON for each request. Sessions encode
+// their lines themselves and leave them in a buffer, for which they wait no
+// longer than a copy takes; one goroutine writes them. Lines that find the buffer
+// full are dropped and counted: a disk that is slow or full costs lines and never
+// a request.
+//
+// It is a leaf: it imports nothing of ours, and knows HTTP only by the names of
+// the members.
+package accesslog
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// half is one of the two buffers: while one is being written the other
+	// fills. Both hold about 4,000 usual lines, and are not there while the log
+	// is off.
+	half = 512 << 10
+
+	// writeEvery is how old a line gets before it is written, unless the
+	// buffer is half full before. retryEvery is the pause after a failed write.
+	writeEvery = 200 * time.Millisecond
+	retryEvery = time.Second
+)
+
+// Log takes lines and writes them to what Use has given it. All methods are safe
+// for concurrent use. The owner calls Close when no line comes any more.
+type Log struct {
+	log *slog.Logger
+
+	// mu guards what follows. Every session takes it, so nothing that could
+	// wait, and no I/O at all, may happen under it.
+	mu     sync.Mutex
+	on     bool
+	closed bool
+	fill   []byte         // whole lines
+	next   io.WriteCloser // not nil: the writer has to go over to it
+	off    bool           // and then to write the rest and end
+	err    error          // of the last write
+
+	soon chan struct{} // a first line is there
+	now  chan struct{} // write at once: the buffer is half full, or next or off are set
+	quit chan struct{}
+	done chan struct{} // the writer has ended
+
+	written, dropped atomic.Uint64
+
+	// The writer's own. What out holds and could not be written stays there:
+	// when the disk has room again the line goes on where it broke off.
+	to      io.WriteCloser
+	out     []byte
+	at      int    // out[:at] is written
+	told    uint64 // dropped, as last logged
+	failing bool
+}
+
+// New returns a Log that is off and starts its writer, which ends with Close. What
+// becomes of the log goes to log, folded.
+func New(log *slog.Logger) *Log {
+	l := &Log{
+		log: log, soon: make(chan struct{}, 1), now: make(chan struct{}, 1),
+		quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	go l.run() // Close waits for it
+	return l
+}
+
+// Write leaves a line, which ends in a line feed, to be written. It never waits
+// for a disk; a line that finds no room is dropped. While the log is off it
+// does nothing.
+func (l *Log) Write(line []byte) {
+	l.mu.Lock()
+	if !l.on {
+		l.mu.Unlock()
+		return
+	}
+	was := len(l.fill)
+	is := was + len(line)
+	if is > cap(l.fill) {
+		l.mu.Unlock()
+		l.dropped.Add(1)
+		return
+	}
+	l.fill = append(l.fill, line...)
+	l.mu.Unlock()
+	switch { // once each for a buffer
+	case was < half/2 && is >= half/2:
+		poke(l.now)
+	case was == 0:
+		poke(l.soon)
+	}
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // it was told and has not come yet
+	}
+}
+
+// Use makes w the place of all lines that are not written yet, and closes what
+// was there before. nil turns the log off; what is there is written to the old
+// place first. It does not wait for any of this. w is the Log's from now on, and
+// gets whole lines, but for the last one of a write that failed.
+func (l *Log) Use(w io.WriteCloser) {
+	l.mu.Lock()
+	unused := w
+	switch {
+	case l.closed:
+	case w == nil:
+		l.on, l.off = false, true
+	default:
+		unused, l.next = l.next, w
+		l.on, l.off = true, false
+		if l.fill == nil {
+			l.fill = make([]byte, 0, half)
+		}
+	}
+	l.mu.Unlock()
+	if unused != nil {
+		unused.Close() // nothing was written to it
+	}
+	poke(l.now)
+}
+
+// Stats is a Log's state by value. The counts are of lines.
+type Stats struct {
+	Written uint64
+	Dropped uint64 // found no room, or were there when the log ended
+	Err     error  // of the last write; nil if it went well
+}
+
+// Stats returns the counts so far. A nil Log has none.
+func (l *Log) Stats() Stats {
+	if l == nil {
+		return Stats{}
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Stats{Written: l.written.Load(), Dropped: l.dropped.Load(), Err: l.err}
+}
+
+// Close writes what is there, once, and closes the place of the lines. ctx bounds
+// the wait: a write that the kernel does not end (a file server that is gone, a
+// pipe that nobody reads) cannot be called back, so then the writer is left to
+// the end of the process. Lines that come later are ignored.
+func (l *Log) Close(ctx context.Context) error {
+	l.mu.Lock()
+	if !l.closed {
+		l.closed, l.on = true, false
+		close(l.quit)
+	}
+	l.mu.Unlock()
+	select {
+	case <-l.done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("access log: a write does not end, its lines may be lost: %w", context.Cause(ctx))
+	}
+}
+
+// run is the writer. It has a timer only while there is something to write.
+func (l *Log) run() {
+	defer close(l.done)
+	timer := time.NewTimer(writeEvery)
+	timer.Stop()
+	defer timer.Stop()
+	var due <-chan time.Time
+	for {
+		select {
+		case <-l.soon:
+			if due == nil {
+				timer.Reset(writeEvery)
+				due = timer.C
+			}
+			continue
+		case <-due:
+		case <-l.now:
+		case <-l.quit:
+			l.change()
+			l.end()
+			return
+		}
+		due = nil
+		if !l.flush() {
+			timer.Reset(retryEvery)
+			due = timer.C
+		}
+	}
+}
+
+// flush writes what was left over and then what has come since. It reports false
+// if a write has failed.
+func (l *Log) flush() bool {
+	for range 2 {
+		l.change()
+		if !l.more() {
+			break
+		}
+		if !l.write() {
+			return false
+		}
+	}
+	if n := l.dropped.Load(); n > l.told {
+		l.log.Warn("access log could not keep up; lines were dropped", "fold", "accesslog", "dropped", n-l.told)
+		l.told = n
+	}
+	return true
+}
+
+// more makes sure that out has something to write, if there is anything.
+func (l *Log) more() bool {
+	if l.to == nil {
+		return false
+	}
+	if l.at < len(l.out) {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.fill) == 0 {
+		return false
+	}
+	if l.out == nil {
+		l.out = make([]byte, 0, half)
+	}
+	l.fill, l.out, l.at = l.out[:0], l.fill, 0
+	return true
+}
+
+func (l *Log) write() bool {
+	p := l.out[l.at:]
+	n, err := l.to.Write(p)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	l.written.Add(uint64(bytes.Count(p[:n], lineFeed)))
+	l.at += n
+	if err != nil || l.failing {
+		l.mu.Lock()
+		l.err = err
+		l.mu.Unlock()
+	}
+	switch {
+	case err != nil:
+		l.failing = true
+		l.log.Error("access log cannot be written; lines wait in memory, and are dropped when it is full",
+			"fold", "accesslog", "err", err, "dropped", l.dropped.Load())
+	case l.failing:
+		l.failing = false
+		l.told = l.dropped.Load()
+		l.log.Info("access log is written again", "dropped", l.told)
+	}
+	return err == nil
+}
+
+var lineFeed = []byte("\n")
+
+// change does what Use has said.
+func (l *Log) change() {
+	l.mu.Lock()
+	next, off := l.next, l.off
+	l.next, l.off = nil, false
+	l.mu.Unlock()
+	if next != nil {
+		l.closeOld()
+		l.to = next
+		// A line that broke off is written whole to the new place.
+		l.at = bytes.LastIndexByte(l.out[:l.at], '\n') + 1
+	}
+	if off {
+		l.end()
+	}
+}
+
+func (l *Log) closeOld() {
+	if l.to == nil {
+		return
+	}
+	if err := l.to.Close(); err != nil {
+		l.log.Error("access log was not closed well; its last lines may be lost", "fold", "accesslog", "err", err)
+	}
+	l.to = nil
+}
+
+// end writes all there is, drops what cannot be written, and gives the memory
+// back, unless the log is on again.
+func (l *Log) end() {
+	for l.more() && l.write() {
+	}
+	l.closeOld()
+	l.mu.Lock()
+	if l.on {
+		l.mu.Unlock()
+		return // the next place gets the rest
+	}
+	lost := bytes.Count(l.out[l.at:], lineFeed) + bytes.Count(l.fill, lineFeed)
+	l.fill, l.out, l.at = nil, nil, 0
+	l.err, l.failing = nil, false
+	l.mu.Unlock()
+	l.dropped.Add(uint64(lost))
+	if lost > 0 {
+		l.log.Error("access log could not be written to its end", "dropped", lost)
+	}
+}
