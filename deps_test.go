@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"internal/accesslog": {},
 	"internal/hist":      {},
 	"internal/oplog":     {},
+	"internal/procs":     {},
 	"internal/reason":    {},
 	"internal/sock":      {},
 	"proxy/fault":        {},

@@ -1,9 +1,6 @@
 package configs
 
-import (
-	"fmt"
-	"runtime"
-)
+import "fmt"
 
 // descriptorBase covers standard streams, the log, event polls and timers, and
 // 64 connections to the admin page.
@@ -13,13 +10,17 @@ const descriptorBase = 128
 // listener holds at most, beyond max_clients, while they read why.
 const descriptorsRefused = 64
 
+// descriptorsListening is how many sockets an address of a listener has at most,
+// one for each processor.
+const descriptorsListening = 8
+
 // Descriptors is how many file descriptors the configuration can need at one
 // time: each client, those that are being turned away, each backend connection,
-// a listening socket for each address and processor, and a base for the rest.
+// the listening sockets, and a base for the rest.
 func (c *Config) Descriptors() int {
 	n := descriptorBase
 	for _, l := range c.Listeners {
-		n += l.MaxClients + (descriptorsRefused+runtime.GOMAXPROCS(0))*len(l.Address)
+		n += l.MaxClients + (descriptorsRefused+descriptorsListening)*len(l.Address)
 	}
 	for _, b := range c.Backends {
 		n += b.Pool.MaxOpen + b.Pool.Reserved

@@ -16,6 +16,7 @@ import (
 	"weir/configs"
 	"weir/internal/accesslog"
 	"weir/internal/oplog"
+	"weir/internal/procs"
 	"weir/proxy"
 )
 
@@ -109,6 +110,8 @@ func (d *daemon) run(cfg *configs.Config) int {
 	defer signal.Stop(hangups)
 	defer signal.Stop(d.rotate)
 
+	processors := procs.Follow()
+	defer processors.Close()
 	d.started = time.Now()
 	d.reload, d.drain = make(chan chan error), make(chan struct{}, 1)
 	var err error

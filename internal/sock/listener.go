@@ -48,7 +48,7 @@ type ListenOptions struct {
 	Address     string  // host:port, or unix:/path
 	MaxClients  int     // more are handed over with WakeFull; 0 for no bound
 	DeferAccept bool    // TCP_DEFER_ACCEPT: a client is accepted with its first bytes
-	Shards      int     // sockets of a TCP listener on the raw path; 0 for one a processor
+	Shards      int     // sockets of a TCP listener on the raw path; 0 for one a processor, at most 8
 	Handler     Handler // changed by SetHandler
 	Poller      *Poller
 	Log         *slog.Logger
@@ -102,6 +102,10 @@ type ListenerStats struct {
 	Closed       [hows]uint64 // by How
 }
 
+// maxShards bounds the sockets of a TCP listener. Accepting is a small part of
+// the work, and eight loops of it keep more cores busy than a proxy has.
+const maxShards = 8
+
 // Listen opens an address and starts to accept. A second Listener on the same
 // address is an error, in this process or another.
 func Listen(opt ListenOptions) (*Listener, error) {
@@ -113,7 +117,7 @@ func Listen(opt ListenOptions) (*Listener, error) {
 		l.opt.Log = slog.New(slog.DiscardHandler)
 	}
 	if l.opt.Shards == 0 {
-		l.opt.Shards = runtime.GOMAXPROCS(0)
+		l.opt.Shards = min(runtime.NumCPU(), maxShards)
 	}
 	if path, ok := cutUnix(opt.Address); ok {
 		if err := l.listenUnix(path); err != nil {

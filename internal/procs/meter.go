@@ -1,0 +1,56 @@
+package procs
+
+import (
+	"syscall"
+	"time"
+)
+
+// meter tells what the threads of this process did since it was asked last.
+type meter struct {
+	at     time.Time
+	ran    time.Duration
+	queues *queues
+
+	left   int // periods until the run queues are looked at again
+	since  time.Time
+	waited float64
+}
+
+// queueEvery is in how many periods the run queues are looked at once: that
+// takes some system calls per thread.
+const queueEvery = 10
+
+func newMeter() (*meter, error) {
+	m := &meter{at: time.Now(), queues: newQueues(), left: queueEvery}
+	m.since = m.at
+	var err error
+	m.ran, err = ran()
+	return m, err
+}
+
+// ran is how long all threads have run (getrusage(2)).
+func ran() (time.Duration, error) {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0, err
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()), nil
+}
+
+// read returns the use since the last call, or false if it cannot be told.
+func (m *meter) read() (used, bool) {
+	sum, err := ran()
+	now := time.Now()
+	passed := now.Sub(m.at)
+	if err != nil || passed <= 0 {
+		return used{}, false
+	}
+	u := used{ran: float64(sum-m.ran) / float64(passed)}
+	m.at, m.ran = now, sum
+	if m.left--; m.left <= 0 {
+		m.waited = float64(m.queues.waited()) / float64(now.Sub(m.since))
+		m.since, m.left = now, queueEvery
+	}
+	u.waited = m.waited
+	return u, true
+}

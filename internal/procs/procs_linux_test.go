@@ -1,0 +1,99 @@
+package procs
+
+import (
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"weir/internal/testnet"
+)
+
+func TestAFollowerTakesProcessorsForWorkAndGivesThemBack(t *testing.T) {
+	if runtime.NumCPU() < 2 {
+		t.Fatal("this test needs two processors")
+	}
+	t.Setenv("GOMAXPROCS", "")
+	runtime.SetDefaultGOMAXPROCS() // another test may have had fewer
+	was := runtime.GOMAXPROCS(0)
+	f := Follow()
+	testnet.WaitFor(t, 5*time.Second, "one processor", func() bool { return runtime.GOMAXPROCS(0) == 1 })
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	testnet.WaitFor(t, 20*time.Second, "two processors", func() bool { return runtime.GOMAXPROCS(0) >= 2 })
+	close(stop)
+	wg.Wait()
+	testnet.WaitFor(t, 30*time.Second, "one processor again", func() bool { return runtime.GOMAXPROCS(0) == 1 })
+	f.Close()
+	if n := runtime.GOMAXPROCS(0); n != was {
+		t.Errorf("%d processors after Close, there were %d", n, was)
+	}
+}
+
+func TestANumberOfProcessorsInTheEnvironmentIsKept(t *testing.T) {
+	t.Setenv("GOMAXPROCS", "2")
+	was := runtime.GOMAXPROCS(0)
+	f := Follow()
+	defer f.Close()
+	if n := runtime.GOMAXPROCS(0); n != was {
+		t.Errorf("%d processors, there were %d", n, was)
+	}
+}
+
+func TestTheMeterSeesWhatThreadsBurnAndHowLongTheyWait(t *testing.T) {
+	testnet.OneCPU(t)
+	m, err := newMeter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		})
+	}
+	defer wg.Wait()
+	defer close(stop)
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	var ran, waited float64
+	const periods = 3 * queueEvery
+	for range periods {
+		<-tick.C
+		u, ok := m.read()
+		if !ok {
+			t.Fatal("no answer")
+		}
+		ran, waited = ran+u.ran/periods, max(waited, u.waited)
+	}
+	// Two threads share a processor, perhaps with those of other programs.
+	if ran < 0.1 || ran > 1.1 || waited < 0.1 {
+		t.Errorf("busy threads on one processor ran %.2f and waited at most %.2f", ran, waited)
+	}
+}
+
+func TestAScheduleFileIsReadOrNotAtAll(t *testing.T) {
+	for text, ok := range map[string]bool{"1 2 3\n": true, "": false, "1": false, "1 -": false} {
+		if _, got := parse([]byte(text)); got != ok {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}

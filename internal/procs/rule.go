@@ -1,0 +1,51 @@
+package procs
+
+import "time"
+
+const (
+	// period is the time from one look to the next.
+	period = 100 * time.Millisecond
+
+	// busy is how much of its processors' time weir may use before it gets more.
+	busy = 0.8
+
+	// calm is for how long fewer processors must have been enough before one
+	// is given back: five seconds, in periods.
+	calm = 50
+)
+
+// used is what a process did in one period, as a number of processors: 0.5 is
+// half of one processor's time.
+type used struct {
+	ran    float64 // its threads ran
+	waited float64 // its threads could have run, and other threads did
+}
+
+// rule decides how many processors the scheduler uses. Growing is immediate,
+// shrinking is slow: too few cost latency, too many cost a few percent.
+type rule struct {
+	enough int // the most that was needed since the calm began
+	calm   int // periods in which fewer than those in use were needed
+}
+
+// next returns how many processors to use, from 1 to most, when have are in use.
+func (r *rule) next(have, most int, u used) int {
+	need := int(u.ran/busy) + 1
+	// Where threads of other programs have the cores, weir's share is by the
+	// thread. With more of them it gets what it would with as many workers.
+	if u.waited > u.ran && u.waited > 0.5 {
+		need = max(need, have+1)
+	}
+	need = min(need, most)
+	if need >= have {
+		r.calm, r.enough = 0, 0
+		return need
+	}
+	r.enough = max(r.enough, need)
+	if r.calm++; r.calm < calm {
+		return have
+	}
+	need = r.enough
+	r.calm, r.enough = 0, 0
+	return need
+}
