@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -237,7 +238,7 @@ func addr4(a netip.AddrPort) (out [4]byte) {
 	return out
 }
 
-func TestEveryStateIsSeen(t *testing.T) {
+func TestEveryStateIsSeenAndAsSSShowsIt(t *testing.T) {
 	for _, fam := range families {
 		for _, tc := range stateCases {
 			t.Run(fam.name+"/"+tc.name, func(t *testing.T) {
@@ -254,6 +255,13 @@ func TestEveryStateIsSeen(t *testing.T) {
 					if !ok {
 						t.Errorf("%s: local %v, want %v; remote %v, want %v", r.Source(),
 							spell(tl.Counts(local)), tc.want.local, spell(tl.Counts(remote)), tc.want.remote)
+					}
+					var got, want []string
+					if !testnet.Poll(3*time.Second, func() bool {
+						got, want = list(t, r, Filter{}), ss(t, s.ns)
+						return len(want) > 0 && slices.Equal(got, want)
+					}) {
+						t.Errorf("%s has %q, ss %q", r.Source(), got, want)
 					}
 				}
 			})
