@@ -14,8 +14,8 @@ func TestProcessorsFollowTheLoadUpAtOnceAndDownSlowly(t *testing.T) {
 		steps []step
 	}{
 		{"nothing to do", 8, []step{{1000, used{}, 1}}},
-		{"little to do", 8, []step{{1000, used{ran: 0.79}, 1}}},
-		{"more than one has time for", 8, []step{{1, used{ran: 0.81}, 2}}},
+		{"little to do", 8, []step{{1000, used{ran: 0.94}, 1}}},
+		{"more than one has time for", 8, []step{{1, used{ran: 0.96}, 2}}},
 		{"all of one, then all of two", 8, []step{{1, used{ran: 1}, 2}, {1, used{ran: 2}, 3}, {1, used{ran: 3}, 4}}},
 		{"never more than there are", 2, []step{{10, used{ran: 2}, 2}, {10, used{ran: 2, waited: 5}, 2}}},
 		{"one is enough on a machine of one", 1, []step{{10, used{ran: 1, waited: 3}, 1}}},

@@ -6,8 +6,10 @@ const (
 	// period is the time from one look to the next.
 	period = 100 * time.Millisecond
 
-	// busy is how much of its processors' time weir may use before it gets more.
-	busy = 0.8
+	// busy is how much of its processors' time weir may use before it gets more:
+	// nearly all. What becomes ready meanwhile waits a few requests' time, some
+	// ten microseconds each; another processor would cost each of them more.
+	busy = 0.95
 
 	// calm is for how long fewer processors must have been enough before one
 	// is given back: five seconds, in periods.
