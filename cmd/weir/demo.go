@@ -27,10 +27,14 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	f, _ := stdout.(*os.File)
-	err := demo.Run(ctx, demo.Options{
+	o := demo.Options{
 		Requests: *n, Concurrency: *c, Once: *once, Out: stdout, Terminal: f != nil && oplog.Terminal(f), Start: startDemo,
-	})
-	if err != nil {
+	}
+	if err := o.Check(); err != nil {
+		fmt.Fprintln(stderr, "weir demo:", err)
+		return exitUsage
+	}
+	if err := demo.Run(ctx, o); err != nil {
 		fmt.Fprintln(stderr, "weir demo:", err)
 		return exitFailed
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -49,8 +51,8 @@ func runStorm(args []string, stdout, stderr io.Writer) int {
 
 func printStorm(out io.Writer, r *storm.Result) {
 	fmt.Fprintf(out, "%d requests to %s in %v: %.0f a second, %d failed\n", r.Requests, r.Target, r.Elapsed.Round(time.Millisecond), r.PerSecond(), r.Failed())
-	for kind, n := range r.Errors {
-		fmt.Fprintf(out, "  %d: %s\n", n, kind)
+	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
+		fmt.Fprintf(out, "  %d: %s\n", r.Errors[kind], kind)
 	}
 	fmt.Fprint(out, "latency:")
 	for _, q := range []float64{0.5, 0.9, 0.99, 0.999, 1} {

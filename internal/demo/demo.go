@@ -38,11 +38,8 @@ type Options struct {
 	Start func(backend string) (*Weir, error)
 }
 
-// Run shows the table, and then serves until ctx ends.
+// Run shows the table, and then serves until ctx ends. o has passed Check.
 func Run(ctx context.Context, o Options) error {
-	if err := o.check(); err != nil {
-		return err
-	}
 	// Two addresses, so that the sockets of the direct storm are not taken
 	// for those that weir leaves.
 	direct, err := startBackend()
@@ -91,8 +88,8 @@ func Run(ctx context.Context, o Options) error {
 	return nil
 }
 
-// check refuses what a storm would, before anything is shown.
-func (o *Options) check() error {
+// Check refuses what a storm would.
+func (o *Options) Check() error {
 	switch {
 	case o.Requests < 1 || o.Requests > storm.MaxRequests:
 		return fmt.Errorf("-n %d: must be 1 to %d", o.Requests, storm.MaxRequests)
