@@ -91,6 +91,7 @@ fuzz:
 
 accept: need
 	$(GO) test -count=1 -v -timeout 60m ./accept/... -hold
+	$(GO) test -tags bench -count=1 -v -timeout 30m ./bench/...
 
 bench: need
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...

@@ -28,6 +28,43 @@ func TestNoTestSleeps(t *testing.T) {
 	}
 }
 
+// To receive from time.After, and do nothing else, is to sleep. In a package
+// with synctest's bubbles it takes no time; time that is the load itself is
+// testnet.Pace.
+func TestNoTestSleepsByAnotherName(t *testing.T) {
+	bubbles := map[string]bool{}
+	for name, f := range goFiles(t) {
+		for _, i := range f.Imports {
+			if i.Path.Value == `"testing/synctest"` {
+				bubbles[filepath.Dir(name)] = true
+			}
+		}
+	}
+	for name, f := range goFiles(t) {
+		if !strings.HasSuffix(name, "_test.go") || bubbles[filepath.Dir(name)] {
+			continue
+		}
+		cases := map[ast.Stmt]bool{} // of a select, where it is a bound
+		ast.Inspect(f, func(n ast.Node) bool {
+			if c, ok := n.(*ast.CommClause); ok {
+				cases[c.Comm] = true
+			}
+			s, ok := n.(*ast.ExprStmt)
+			if !ok || cases[s] {
+				return true
+			}
+			if c, ok := s.X.(*ast.UnaryExpr); ok && c.Op == token.ARROW {
+				if call, ok := c.X.(*ast.CallExpr); ok {
+					if f, ok := call.Fun.(*ast.SelectorExpr); ok && f.Sel.Name == "After" {
+						t.Errorf("%s: sleeps; wait for the event itself, or use testnet.Pace where the time is the load", at(name, s))
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
 // What is skipped is not tested, and nobody notices.
 func TestNoTestIsSkipped(t *testing.T) {
 	skips := []string{"Skip", "Skipf", "SkipNow"}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"weir/internal/testnet"
+	"weir/tcpstat"
 )
 
 func TestAcceptClientsWithoutTimestampsAreNeverReset(t *testing.T) {
@@ -60,15 +61,15 @@ func TestAcceptSlowReadersGetEveryByte(t *testing.T) {
 		name    string
 		size    int
 		control func(fd uintptr)
-		pause   time.Duration // before the first read
-		step    int           // bytes between two short pauses
-		half    bool          // the FIN goes out before the first read
+		full    bool // the first read comes when the window is full
+		step    int  // bytes between two short pauses
+		half    bool // the FIN goes out before the first read
 	}{
-		{"8 MiB with pauses", 8 << 20, nil, 0, 128 << 10, false},
-		{"8 MiB with pauses, half-closed", 8 << 20, nil, 0, 128 << 10, true},
-		{"zero window", 300_000, small, 400 * time.Millisecond, 0, false},
-		{"zero window, half-closed", 300_000, small, 400 * time.Millisecond, 0, true},
-		{"zero window at the very end", 40_000, small, 400 * time.Millisecond, 0, true},
+		{"8 MiB with pauses", 8 << 20, nil, false, 128 << 10, false},
+		{"8 MiB with pauses, half-closed", 8 << 20, nil, false, 128 << 10, true},
+		{"zero window", 300_000, small, true, 0, false},
+		{"zero window, half-closed", 300_000, small, true, 0, true},
+		{"zero window at the very end", 40_000, small, true, 0, true},
 	}
 	var wg sync.WaitGroup
 	var resets atomic.Int64
@@ -82,8 +83,9 @@ func TestAcceptSlowReadersGetEveryByte(t *testing.T) {
 				}
 				defer c.Close()
 				io.WriteString(c, farRequest(row.size, 0, true))
-				if row.pause > 0 {
-					<-time.After(row.pause) // for the response to come and fill the window
+				zeroWindow := func(s *tcpstat.Socket) bool { return s.Timer == tcpstat.TimerProbe }
+				if row.full && !shown(t, f.link.B, c.RemoteAddr(), c.LocalAddr(), zeroWindow) {
+					t.Errorf("%s: the response does not fill the window", row.name)
 				}
 				if row.half {
 					c.CloseWrite()
@@ -101,7 +103,7 @@ func TestAcceptSlowReadersGetEveryByte(t *testing.T) {
 						}
 						break
 					}
-					<-time.After(5 * time.Millisecond)
+					testnet.Pace(nil, 5*time.Millisecond)
 				}
 				if row.half && errors.Is(err, syscall.ECONNRESET) {
 					resets.Add(1) // its FIN crossed the response: the end is lost, no byte is
@@ -143,7 +145,7 @@ func TestAcceptClientsThatResetHarmNobodyElse(t *testing.T) {
 				}
 				io.WriteString(c, request[:rng.IntN(len(request)+1)])
 				if rng.IntN(2) == 0 {
-					<-time.After(time.Duration(rng.IntN(5)) * time.Millisecond)
+					testnet.Pace(stop, time.Duration(rng.IntN(5))*time.Millisecond)
 				}
 				if rng.IntN(2) == 0 {
 					c.SetReadDeadline(time.Now().Add(5 * time.Millisecond))
@@ -191,12 +193,11 @@ func TestAcceptClientsThatResetHarmNobodyElse(t *testing.T) {
 			}
 		})
 	}
-	<-time.After(3 * time.Second)
+	testnet.WaitFor(t, 60*time.Second, "2,000 resets and 200 good requests", func() bool {
+		return t.Failed() || bad.Load() >= 2000 && good.Load() >= 200
+	})
 	close(stop)
 	wg.Wait()
-	if bad.Load() < 100 || good.Load() < 100 {
-		t.Errorf("only %d resets and %d good requests were made", bad.Load(), good.Load())
-	}
 	testnet.WaitFor(t, 60*time.Second, "every client is gone and every backend connection free", func() bool {
 		st := f.status()
 		return st.Listeners[0].Clients == 0 && st.Backends[0].Leased == 0 && st.Backends[0].Waiting == 0

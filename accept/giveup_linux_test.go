@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"weir/internal/testnet"
+	"weir/tcpstat"
 )
 
 // A client that gives up and one that half-closes look the same until they
@@ -67,7 +68,10 @@ backends:
 		if err := fin(c); err != nil {
 			t.Fatal(err)
 		}
-		<-time.After(100 * time.Millisecond) // ten times the way of the FIN
+		closeWait := func(s *tcpstat.Socket) bool { return s.State == tcpstat.CloseWait }
+		if !shown(t, link.B, c.RemoteAddr(), c.LocalAddr(), closeWait) {
+			t.Fatal("the FIN did not reach weir")
+		}
 		free <- struct{}{}
 		return c
 	}

@@ -109,8 +109,9 @@ func TestAcceptHAProxyInFrontBooksNoErrors(t *testing.T) {
 			began := time.Now()
 			bad := shortStorm(t, n, c, front, saysClose, nginxBody)
 			bad += shortStorm(t, n/5, c, front, justLeaves, nginxBody)
-			took := time.Since(began)
-			settled()
+			last := time.Now()
+			took := last.Sub(began)
+			settled(t, last)
 			after := stats()
 			left := timeWaits(t, portOf(t, w.addr["web"]), nginx.Addr.Port())
 			for k := range after {

@@ -12,14 +12,18 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"weir/internal/testnet"
 )
 
 const (
-	gib       = 1 << 30
-	rssBound  = 64 << 20
-	slowAfter = 64 << 20 // where the slow phase begins
+	gib      = 1 << 30
+	rssBound = 64 << 20
+	sendStop = 64 << 20  // where a sender stops for a while
+	readStop = 128 << 20 // where a reader does
 )
 
 // pattern is what large bodies repeat. Its length is odd, so that no buffer's
@@ -33,43 +37,73 @@ var pattern = func() []byte {
 	return b
 }()
 
-// body reads n bytes of repeated pattern, slowly for a while where it is told.
+// flow is how far a transfer has come at its two ends, in bytes. Each end stops
+// once, until the other comes no further: the sender until every buffer between
+// them is empty, the reader until every one is full.
+type flow struct{ sent, got atomic.Int64 }
+
+// still waits until a count has not moved for 50 ms.
+func still(count *atomic.Int64) {
+	last, since := count.Load(), time.Now()
+	testnet.Poll(20*time.Second, func() bool {
+		if now := count.Load(); now != last {
+			last, since = now, time.Now()
+		}
+		return time.Since(since) >= 50*time.Millisecond
+	})
+}
+
+// body reads a GiB of repeated pattern, in a transfer if flow is not nil.
 type body struct {
-	left, at int
-	pause    <-chan time.Time
+	n, at int
+	flow  *flow
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	if b.left == 0 {
+	if b.n == gib {
 		return 0, io.EOF
 	}
-	if b.pause != nil && gib-b.left >= slowAfter {
-		<-b.pause
-		b.pause = nil
+	room := gib - b.n
+	if b.n < sendStop {
+		room = sendStop - b.n
 	}
-	n := copy(p[:min(len(p), b.left)], pattern[b.at:])
+	if b.flow != nil && b.n == sendStop {
+		still(&b.flow.got)
+	}
+	n := copy(p[:min(len(p), room)], pattern[b.at:])
 	b.at = (b.at + n) % len(pattern)
-	b.left -= n
+	b.n += n
+	if b.flow != nil {
+		b.flow.sent.Add(int64(n))
+	}
 	return n, nil
 }
 
 var patternSum = sync.OnceValue(func() uint32 {
 	h := crc32.NewIEEE()
-	io.Copy(h, &body{left: gib})
+	io.Copy(h, new(body))
 	return h.Sum32()
 })
 
-// sum reads all of r and returns its length and checksum. It stops reading for
-// a while after the first slowAfter bytes, which fills every buffer before it.
-func sum(r io.Reader) (n int64, crc uint32, err error) {
+// sum reads all of r, the far end of a transfer, and returns its length and
+// checksum.
+func sum(r io.Reader, f *flow) (n int64, crc uint32, err error) {
 	h := crc32.NewIEEE()
+	w := io.MultiWriter(h, counter{&f.got})
 	buf := make([]byte, 256<<10)
-	if n, err = io.CopyBuffer(h, io.LimitReader(r, slowAfter), buf); err != nil {
+	if n, err = io.CopyBuffer(w, io.LimitReader(r, readStop), buf); err != nil {
 		return n, h.Sum32(), err
 	}
-	<-time.After(300 * time.Millisecond)
-	m, err := io.CopyBuffer(h, struct{ io.Reader }{r}, buf)
+	still(&f.sent)
+	m, err := io.CopyBuffer(w, struct{ io.Reader }{r}, buf)
 	return n + m, h.Sum32(), err
+}
+
+type counter struct{ n *atomic.Int64 }
+
+func (c counter) Write(p []byte) (int, error) {
+	c.n.Add(int64(len(p)))
+	return len(p), nil
 }
 
 // mostRSS is the most resident memory that weir ever had, by the kernel's own
@@ -91,32 +125,30 @@ func (w *weir) mostRSS() int64 {
 }
 
 func TestAcceptAGiBPassesInLittleMemory(t *testing.T) {
+	flows := map[string]*flow{"/up/length": {}, "/up/chunked": {}, "/down/length": {}, "/down/chunked": {}}
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.Method {
 		case "POST":
-			n, crc, err := sum(r.Body)
+			n, crc, err := sum(r.Body, flows[r.URL.Path])
 			fmt.Fprintf(w, "%d %08x %v %d", n, crc, err, r.ContentLength)
 		default:
-			if r.URL.Path == "/length" {
+			if r.URL.Path == "/down/length" {
 				w.Header().Set("Content-Length", fmt.Sprint(gib))
 			}
 			buf := make([]byte, 256<<10)
-			io.CopyBuffer(struct{ io.Writer }{w}, &body{left: gib, pause: time.After(300 * time.Millisecond)}, buf)
+			io.CopyBuffer(struct{ io.Writer }{w}, &body{flow: flows[r.URL.Path]}, buf)
 		}
 	}))
 	defer backend.Close()
 	w := start(t, oneBackend(backend.Listener.Addr().String(), "", ""))
 	began := time.Now()
 
-	up := func(chunked bool) error {
-		req, err := http.NewRequest("POST", w.url("/"), &body{left: gib, pause: time.After(300 * time.Millisecond)})
+	up := func(path string, length int64) error {
+		req, err := http.NewRequest("POST", w.url(path), &body{flow: flows[path]})
 		if err != nil {
 			return err
 		}
-		req.ContentLength = gib
-		if chunked {
-			req.ContentLength = -1
-		}
+		req.ContentLength = length
 		resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true, WriteBufferSize: 256 << 10}}).Do(req)
 		if err != nil {
 			return err
@@ -142,7 +174,7 @@ func TestAcceptAGiBPassesInLittleMemory(t *testing.T) {
 		if resp.ContentLength != length {
 			return fmt.Errorf("Content-Length %d, want %d", resp.ContentLength, length)
 		}
-		n, crc, err := sum(resp.Body)
+		n, crc, err := sum(resp.Body, flows[path])
 		if n != gib || crc != patternSum() || err != nil {
 			return fmt.Errorf("%d bytes of checksum %08x, %v", n, crc, err)
 		}
@@ -150,10 +182,10 @@ func TestAcceptAGiBPassesInLittleMemory(t *testing.T) {
 	}
 	var all sync.WaitGroup
 	for name, f := range map[string]func() error{
-		"up, Content-Length":   func() error { return up(false) },
-		"up, chunked":          func() error { return up(true) },
-		"down, Content-Length": func() error { return down("/length", gib) },
-		"down, chunked":        func() error { return down("/chunked", -1) },
+		"up, Content-Length":   func() error { return up("/up/length", gib) },
+		"up, chunked":          func() error { return up("/up/chunked", -1) },
+		"down, Content-Length": func() error { return down("/down/length", gib) },
+		"down, chunked":        func() error { return down("/down/chunked", -1) },
 	} {
 		all.Go(func() {
 			if err := f(); err != nil {

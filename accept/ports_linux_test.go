@@ -73,10 +73,7 @@ func TestAcceptPortExhaustionIsNotTheBackendsFault(t *testing.T) {
 	var slow atomic.Bool
 	backend := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if slow.Load() {
-			select {
-			case <-time.After(100 * time.Millisecond):
-			case <-r.Context().Done():
-			}
+			testnet.Pace(r.Context().Done(), 100*time.Millisecond)
 		}
 		fmt.Fprint(w, "hello")
 	})}

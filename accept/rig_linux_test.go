@@ -3,6 +3,7 @@ package accept
 import (
 	"bytes"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,10 +36,28 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// hold makes a missed speed a failure. Without it speeds are only printed: how
+// fast weir is on a machine that does other work besides says little of weir.
+var hold = flag.Bool("hold", false, "fail where a promised speed is missed")
+
 // figure prints a measured value, for make accept.
 func figure(t *testing.T, format string, args ...any) {
 	t.Helper()
 	t.Logf("figure: "+format, args...)
+}
+
+// speed prints a measured value that has a bar, and whether it is met.
+func speed(t *testing.T, met bool, format string, args ...any) {
+	t.Helper()
+	verdict := "met"
+	if !met {
+		verdict = "MISSED"
+	}
+	line := fmt.Sprintf(format, args...) + ": " + verdict
+	figure(t, "%s", line)
+	if !met && *hold {
+		t.Error(line)
+	}
 }
 
 // weir is a running weir.
@@ -163,16 +182,18 @@ func (w *weir) wait(limit time.Duration) int {
 }
 
 // status is the part of /api/status that tests ask about.
+type listenerStatus struct {
+	Name     string
+	Clients  int64
+	Parked   int64
+	Accepted uint64
+	Closed   map[string]uint64
+	Requests map[string]map[string]uint64
+}
+
 type status struct {
-	Listeners []struct {
-		Name     string
-		Clients  int64
-		Parked   int64
-		Accepted uint64
-		Closed   map[string]uint64
-		Requests map[string]map[string]uint64
-	}
-	Backends []struct {
+	Listeners []listenerStatus
+	Backends  []struct {
 		Name                                 string
 		MaxOpen                              int `json:"max_open"`
 		Open, Idle, Leased, Dialing, Waiting int

@@ -77,81 +77,91 @@ func latencies(t *testing.T, addr string, n int) (median, p99 time.Duration) {
 	return sorted[len(sorted)/2], sorted[len(sorted)*99/100]
 }
 
-// noise is what a busy machine may add to a p99 without weir having a part in
-// it: a few time slices of other processes on the same cores.
-const noise = 10 * time.Millisecond
-
-// within compares p99 with that of the same run without the burden.
-func within(t *testing.T, what string, before, p99 time.Duration) {
+// within compares the p99 of others beside a burden with theirs without it: not
+// more than twice that is promised. What else the machine does may fall on one
+// half of a round only, so where the promise is held the best of three counts.
+// Every round measures both halves afresh.
+func within(t *testing.T, what string, round func() (before, beside time.Duration)) {
 	t.Helper()
-	figure(t, "p99 of others with %s: %v, %v before (%.2f x)", what, p99.Round(10*time.Microsecond),
-		before.Round(10*time.Microsecond), float64(p99)/float64(before))
-	if p99 > 2*before+noise {
-		t.Errorf("p99 went from %v to %v", before, p99)
+	met := false
+	var all []string
+	for range 3 {
+		before, beside := round()
+		all = append(all, fmt.Sprintf("%.2f x (%v, %v before)", float64(beside)/float64(before),
+			beside.Round(10*time.Microsecond), before.Round(10*time.Microsecond)))
+		if met = beside <= 2*before; met || !*hold || t.Failed() {
+			break
+		}
 	}
+	speed(t, met, "p99 of others beside %s, at most 2 x: %s", what, strings.Join(all, ", "))
+}
+
+// left waits until the clients of the round before are gone.
+func (w *weir) left() {
+	w.t.Helper()
+	testnet.WaitFor(w.t, 30*time.Second, "the end of all clients", func() bool { return w.status().Listeners[0].Clients == 0 })
 }
 
 const perClient = 4000 // requests: 16,000 in all, so that 160 lie beyond the p99
 
 func TestAcceptSlowClientsDoNotSlowOthersDown(t *testing.T) {
+	const clients = 200
 	backend := testnet.NewBackend(t, slowBackend)
 	w := start(t, oneBackend(backend.Addr().String(), "", "pool: {max_open: 8}"))
 	latencies(t, w.addr["web"], 500)
-	_, before := latencies(t, w.addr["web"], perClient)
+	within(t, fmt.Sprintf("%d slow clients and max_open 8", clients), func() (before, beside time.Duration) {
+		w.left()
+		_, before = latencies(t, w.addr["web"], perClient)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		var alive, ended atomic.Int64
+		for i := range clients {
+			wg.Go(func() { slowClient(t, w.addr["web"], i%2 == 0, stop, &alive, &ended) })
+		}
+		defer wg.Wait()
+		defer close(stop)
+		testnet.WaitFor(t, 30*time.Second, "the slow clients", func() bool { return alive.Load() == clients })
+		_, beside = latencies(t, w.addr["web"], perClient)
+		s := w.status()
+		figure(t, "leases while %d slow clients are at work: %d, buffers %d KiB", clients, s.Backends[0].Leased, s.Buffers.Bytes>>10)
+		if n := s.Backends[0].Leased; n > 0 {
+			t.Errorf("slow clients hold %d leases", n)
+		}
+		if n := ended.Load(); n > 0 {
+			t.Errorf("%d slow clients were ended, though they sent and read", n)
+		}
+		return before, beside
+	})
+}
 
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	var alive, ended atomic.Int64
-	for i := range 200 {
-		wg.Go(func() {
-			c, err := net.Dial("tcp", w.addr["web"])
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer c.Close()
-			c.(*net.TCPConn).SetReadBuffer(4 << 10)
-			reads := i%2 == 0
-			if reads {
-				io.WriteString(c, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
-			} else {
-				io.WriteString(c, "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
-			}
-			alive.Add(1)
-			tick := time.NewTicker(time.Second)
-			defer tick.Stop()
-			one := make([]byte, 1)
-			for {
-				select {
-				case <-stop:
-					return
-				case <-tick.C:
-				}
-				if reads {
-					_, err = c.Read(one)
-				} else {
-					_, err = c.Write(one)
-				}
-				if err != nil {
-					ended.Add(1)
-					return
-				}
-			}
-		})
+// slowClient reads a byte of a response, or sends one of a request's body, each
+// second until stop. It counts itself in alive, and in ended if it is cut.
+func slowClient(t *testing.T, addr string, reads bool, stop chan struct{}, alive, ended *atomic.Int64) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Error(err)
+		return
 	}
-	testnet.WaitFor(t, 30*time.Second, "200 slow clients", func() bool { return alive.Load() == 200 })
-	_, p99 := latencies(t, w.addr["web"], perClient)
-	within(t, "200 slow clients and max_open 8", before, p99)
-	s := w.status().Backends[0]
-	figure(t, "leases while 200 slow clients are at work: %d, buffers %d KiB", s.Leased, w.status().Buffers.Bytes>>10)
-	if n := s.Leased; n > 0 {
-		t.Errorf("slow clients hold %d leases", n)
+	defer c.Close()
+	c.(*net.TCPConn).SetReadBuffer(4 << 10)
+	if reads {
+		io.WriteString(c, "GET /large HTTP/1.1\r\nHost: a\r\n\r\n")
+	} else {
+		io.WriteString(c, "POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n")
 	}
-	if n := ended.Load(); n > 0 {
-		t.Errorf("%d slow clients were ended, though they sent and read", n)
+	alive.Add(1)
+	one := make([]byte, 1)
+	for testnet.Pace(stop, time.Second) {
+		if reads {
+			_, err = c.Read(one)
+		} else {
+			_, err = c.Write(one)
+		}
+		if err != nil {
+			ended.Add(1)
+			return
+		}
 	}
-	close(stop)
-	wg.Wait()
 }
 
 func TestAcceptSlowHeadersAreCutAndDoNotSlowOthersDown(t *testing.T) {
@@ -159,66 +169,93 @@ func TestAcceptSlowHeadersAreCutAndDoNotSlowOthersDown(t *testing.T) {
 	backend := testnet.NewBackend(t, slowBackend)
 	w := start(t, oneBackend(backend.Addr().String(), "timeouts: {header: 4s}", "pool: {max_open: 8}"))
 	latencies(t, w.addr["web"], 500)
-	_, before := latencies(t, w.addr["web"], perClient)
-
-	type slow struct {
-		c     net.Conn
-		began time.Time
+	within(t, fmt.Sprintf("%d slow heads", clients), func() (before, beside time.Duration) {
+		w.left()
+		_, before = latencies(t, w.addr["web"], perClient)
+		heads := openHeads(t, w.addr["web"], clients)
+		defer func() {
+			for _, h := range heads {
+				h.c.Close()
+			}
+		}()
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		defer wg.Wait()
+		defer close(stop)
+		wg.Go(func() { trickle(heads, stop) })
+		_, beside = latencies(t, w.addr["web"], perClient)
+		least, most := cutAfter(t, heads)
+		figure(t, "%d slow heads got 408 after %v to %v (read one after the other) with a header timeout of 4s", clients,
+			least.Round(10*time.Millisecond), most.Round(10*time.Millisecond))
+		if least < 3*time.Second || most > 30*time.Second {
+			t.Errorf("cut after %v to %v", least, most)
+		}
+		return before, beside
+	})
+	if n := w.status().Backends[0].MostOpen; n > 8 {
+		t.Errorf("%d backend connections", n)
 	}
-	all := make([]slow, clients)
+}
+
+// head is a request whose head never ends.
+type head struct {
+	c     net.Conn
+	began time.Time
+}
+
+// openHeads begins n of them, on a connection each.
+func openHeads(t *testing.T, addr string, n int) []head {
+	t.Helper()
+	all := make([]head, n)
 	var wg sync.WaitGroup
 	for k := range 8 {
 		wg.Go(func() {
-			for i := k; i < clients; i += 8 {
-				c, err := net.Dial("tcp", w.addr["web"])
+			for i := k; i < n; i += 8 {
+				c, err := net.Dial("tcp", addr)
 				if err != nil {
 					t.Error(err)
 					return
 				}
+				t.Cleanup(func() { c.Close() })
 				io.WriteString(c, "GET / HTTP/1.1\r\nHost: a\r\nX-Slow: ")
-				all[i] = slow{c, time.Now()}
+				all[i] = head{c, time.Now()}
 			}
 		})
 	}
 	wg.Wait()
-	defer func() {
-		for _, s := range all {
-			if s.c != nil {
-				s.c.Close()
-			}
-		}
-	}()
 	if t.Failed() {
-		return
+		t.FailNow()
 	}
-	opened := w.status().Listeners[0].Clients
-	// A byte a second each does not move the deadline. They come spread out, as
-	// those of independent clients do: in bunches they would measure how this
-	// process shares the cores with weir.
-	stop := make(chan struct{})
-	wg.Go(func() {
-		tick := time.NewTicker(time.Millisecond)
-		defer tick.Stop()
-		for i := 0; ; i = (i + clients/1000) % clients {
-			for _, s := range all[i : i+clients/1000] {
-				io.WriteString(s.c, "x")
-			}
-			select {
-			case <-stop:
-				return
-			case <-tick.C:
-			}
-		}
-	})
-	_, p99 := latencies(t, w.addr["web"], perClient)
-	within(t, fmt.Sprintf("%d slow heads (%d open)", clients, opened), before, p99)
+	return all
+}
 
-	var least, most time.Duration
-	answered := 0
-	for i, s := range all {
-		s.c.SetReadDeadline(time.Now().Add(60 * time.Second))
-		resp, err := http.ReadResponse(bufio.NewReader(s.c), nil)
-		took := time.Since(s.began)
+// trickle sends a byte a second of each head until stop, which does not move the
+// deadline. They come spread out, as those of independent clients do: in bunches
+// they would measure how this process shares the cores with weir.
+func trickle(heads []head, stop chan struct{}) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	step := len(heads) / 1000
+	for i := 0; ; i = (i + step) % len(heads) {
+		for _, h := range heads[i : i+step] {
+			io.WriteString(h.c, "x")
+		}
+		select {
+		case <-stop:
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// cutAfter reads the answers to heads that are cut for their slowness, and
+// returns when the first and the last came.
+func cutAfter(t *testing.T, heads []head) (least, most time.Duration) {
+	t.Helper()
+	for i, h := range heads {
+		h.c.SetReadDeadline(time.Now().Add(60 * time.Second))
+		resp, err := http.ReadResponse(bufio.NewReader(h.c), nil)
+		took := time.Since(h.began)
 		if i == 0 || took < least {
 			least = took
 		}
@@ -229,15 +266,6 @@ func TestAcceptSlowHeadersAreCutAndDoNotSlowOthersDown(t *testing.T) {
 		case resp.StatusCode != 408 || resp.Header.Get("X-Weir-Reason") != "header_timeout":
 			t.Fatalf("a slow client got %s", resp.Status)
 		}
-		answered++
 	}
-	close(stop)
-	wg.Wait()
-	figure(t, "%d slow heads got 408 after %v to %v (read one after the other) with a header timeout of 4s", answered, least.Round(10*time.Millisecond), most.Round(10*time.Millisecond))
-	if least < 3*time.Second || most > 30*time.Second {
-		t.Errorf("cut after %v to %v", least, most)
-	}
-	if n := w.status().Backends[0].MostOpen; n > 8 {
-		t.Errorf("%d backend connections", n)
-	}
+	return least, most
 }

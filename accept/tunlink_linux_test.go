@@ -174,6 +174,28 @@ func (f *far) timeWaits() (e farTimeWaits) {
 	return e
 }
 
+// shown waits until the kernel shows the socket that leads from local to remote
+// in a namespace as ok wants it, and says whether it did.
+func shown(t *testing.T, ns *testnet.Netns, local, remote net.Addr, ok func(*tcpstat.Socket) bool) bool {
+	from, to := netip.MustParseAddrPort(local.String()), netip.MustParseAddrPort(remote.String())
+	var r *tcpstat.Reader
+	var err error
+	ns.Do(func() { r, err = tcpstat.Open() })
+	if err != nil {
+		t.Error(err)
+		return false
+	}
+	defer r.Close()
+	f := tcpstat.Filter{LocalPort: from.Port(), RemotePort: to.Port()}
+	return testnet.Poll(20*time.Second, func() (found bool) {
+		r.Each(f, func(s *tcpstat.Socket) bool { // a list that fails is asked for again
+			found = s.Local == from && s.Remote == to && ok(s)
+			return !found
+		})
+		return found
+	})
+}
+
 // perfect fails the test if the link dropped packets that it should not have.
 func (f *far) perfect() {
 	f.t.Helper()

@@ -120,7 +120,7 @@ func waitFor(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	end := time.After(10 * time.Second)
+	end := time.After(60 * time.Second)
 	for !cond() {
 		select {
 		case <-tick.C:

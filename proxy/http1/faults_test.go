@@ -146,7 +146,7 @@ func TestBadResponseHurtsNobodyElse(t *testing.T) {
 }
 
 func TestUnsolicitedBytesOnAnIdleConnectionReachNobody(t *testing.T) {
-	sent := make(chan struct{})
+	idle, sent := make(chan struct{}), make(chan struct{})
 	backend := testnet.NewBackend(t, func(c *testnet.BackendConn) {
 		for {
 			r, err := c.ReadRequest()
@@ -154,7 +154,11 @@ func TestUnsolicitedBytesOnAnIdleConnectionReachNobody(t *testing.T) {
 				return
 			}
 			if r.Target == "/first" {
-				c.Pause(50 * time.Millisecond)
+				select {
+				case <-idle:
+				case <-c.Stopped:
+					return
+				}
 				c.Send(testnet.Response(200, "POISON"))
 				sent <- struct{}{}
 			}
@@ -165,6 +169,8 @@ func TestUnsolicitedBytesOnAnIdleConnectionReachNobody(t *testing.T) {
 		if a := r.client().ask("/first"); a.body != "/first" {
 			t.Fatalf("round %d: got %q %q", i, a.head, a.body)
 		}
+		r.noLease()
+		idle <- struct{}{}
 		<-sent
 		for j := range 3 {
 			want := fmt.Sprintf("/next%d", j)
@@ -173,6 +179,7 @@ func TestUnsolicitedBytesOnAnIdleConnectionReachNobody(t *testing.T) {
 			}
 		}
 	}
+	r.noLease()
 	if n := r.closes()["unsolicited"]; n != 5 {
 		t.Errorf("closed %v", r.closes())
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -287,6 +288,7 @@ func TestStaleConnectionsUnderFire(t *testing.T) {
 // An upload whose last bytes the backend did not take in time has left half a
 // request on the connection, so an answer that comes later does not save it.
 func TestConnectionWithHalfARequestIsNotReused(t *testing.T) {
+	half := make(chan struct{})
 	backend := testnet.NewBackend(t, func(c *testnet.BackendConn) {
 		for {
 			r, err := c.ReadHead()
@@ -295,7 +297,10 @@ func TestConnectionWithHalfARequestIsNotReused(t *testing.T) {
 			}
 			text := testnet.Response(200, r.Target)
 			if r.Target == "/half" {
-				c.Pause(300 * time.Millisecond)
+				select {
+				case <-half:
+				case <-c.Stopped:
+				}
 			} else {
 				err = c.ReadBody(r)
 			}
@@ -307,7 +312,7 @@ func TestConnectionWithHalfARequestIsNotReused(t *testing.T) {
 	r := newRig(t, rigOptions{backend: backend.Addr().String(), options: func(o *pool.Options) {
 		o.Connect = func(ctx context.Context, _ string) (sock.Conn, any, error) {
 			c, err := sock.Dial(ctx, backend.Addr().String(), netip.Addr{})
-			return &halfWriter{Conn: c}, nil, err
+			return &halfWriter{Conn: c, late: sync.OnceFunc(func() { close(half) })}, nil, err
 		}
 	}})
 	c := r.client()
@@ -328,10 +333,12 @@ func TestConnectionWithHalfARequestIsNotReused(t *testing.T) {
 type halfWriter struct {
 	sock.Conn
 	taken int
+	late  func() // called when it did
 }
 
 func (h *halfWriter) WriteTwo(head, body []byte) (int, error) {
 	if h.taken += len(head) + len(body); h.taken > 300_000 {
+		h.late()
 		return 0, &netError{os.ErrDeadlineExceeded}
 	}
 	return h.Conn.WriteTwo(head, body)

@@ -96,10 +96,17 @@ func (s *session) release() {
 // that the client was parked, so that its FIN, if that is what woke it, came
 // after the last response.
 func (s *session) run(woken bool) sock.Next {
+	looked := false
 	for {
 		switch s.readHead(woken) {
 		case headIdle:
 			if s.l.Draining() {
+				// A request that came in the last moment is answered. Only
+				// once: half a TLS record is readable, and is no request.
+				if !looked && s.c.Look() == sock.Readable {
+					looked = true
+					continue
+				}
 				s.end(sock.EndOurs)
 				return sock.Next{}
 			}

@@ -120,6 +120,7 @@ func TestTunnelCountsInThePoolAndEndsWhenIdle(t *testing.T) {
 	if d := time.Since(began); d < 700*time.Millisecond {
 		t.Errorf("the tunnel ended after %v of silence", d)
 	}
+	testnet.WaitFor(t, testWait, "the tunnel ends at the backend", func() bool { return backend.Open() == 0 })
 	r.client().kept() // the place is free again
 	if n := backend.MaxOpen(); n != 1 {
 		t.Errorf("%d connections at once", n)
