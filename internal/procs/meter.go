@@ -11,18 +11,21 @@ type meter struct {
 	ran    time.Duration
 	queues *queues
 
-	left   int // periods until the run queues are looked at again
-	since  time.Time
+	left   int       // reads until the run queues are looked at again
+	since  time.Time // when they were; zero: before an idle time
 	waited float64
 }
 
-// queueEvery is in how many periods the run queues are looked at once: that
-// takes some system calls per thread.
-const queueEvery = 10
+// queueEvery is in how many reads the run queues are looked at once, and not at
+// all where less than quietUse was used: that takes some system calls per thread,
+// and they keep the scheduler's monitor thread awake for a millisecond.
+const (
+	queueEvery = 10
+	quietUse   = 0.05
+)
 
 func newMeter() (*meter, error) {
 	m := &meter{at: time.Now(), queues: newQueues(), left: queueEvery}
-	m.since = m.at
 	var err error
 	m.ran, err = ran()
 	return m, err
@@ -47,7 +50,13 @@ func (m *meter) read() (used, bool) {
 	}
 	u := used{ran: float64(sum-m.ran) / float64(passed)}
 	m.at, m.ran = now, sum
-	if m.left--; m.left <= 0 {
+	switch m.left--; {
+	case u.ran < quietUse:
+		m.left, m.waited, m.since = queueEvery, 0, time.Time{}
+	case m.since.IsZero():
+		m.queues.waited()
+		m.since = now
+	case m.left <= 0:
 		m.waited = float64(m.queues.waited()) / float64(now.Sub(m.since))
 		m.since, m.left = now, queueEvery
 	}

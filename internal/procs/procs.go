@@ -50,6 +50,7 @@ func (f *Follower) run(m *meter, t *time.Ticker) {
 	defer t.Stop()
 	var r rule
 	have, most := 1, runtime.GOMAXPROCS(1)
+	periods := 1 // in the time of a tick
 	for {
 		select {
 		case <-f.stop:
@@ -60,7 +61,14 @@ func (f *Follower) run(m *meter, t *time.Ticker) {
 		if !ok {
 			continue
 		}
-		n := r.next(have, most, u)
+		n := r.next(have, most, u, periods)
+		if idle := u.ran < little && n == 1; idle != (periods > 1) {
+			periods = 1
+			if idle {
+				periods = int(idlePeriod / period)
+			}
+			t.Reset(time.Duration(periods) * period)
+		}
 		if n == have {
 			continue
 		}

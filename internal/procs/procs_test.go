@@ -29,7 +29,7 @@ func TestProcessorsFollowTheLoadUpAtOnceAndDownSlowly(t *testing.T) {
 		have := 1
 		for i, s := range row.steps {
 			for range s.periods {
-				have = r.next(have, row.most, s.u)
+				have = r.next(have, row.most, s.u, 1)
 			}
 			if have != s.want {
 				t.Errorf("%s: %d processors after step %d, want %d", row.name, have, i, s.want)

@@ -3,8 +3,11 @@ package procs
 import "time"
 
 const (
-	// period is the time from one look to the next.
-	period = 100 * time.Millisecond
+	// period is the time from one look to the next. Where there is little to do,
+	// less than half of one processor's time, it is half a second.
+	period     = 100 * time.Millisecond
+	idlePeriod = 5 * period
+	little     = 0.5
 
 	// busy is how much of its processors' time weir may use before it gets more:
 	// nearly all. What becomes ready meanwhile waits a few requests' time, some
@@ -30,8 +33,9 @@ type rule struct {
 	calm   int // periods in which fewer than those in use were needed
 }
 
-// next returns how many processors to use, from 1 to most, when have are in use.
-func (r *rule) next(have, most int, u used) int {
+// next returns how many processors to use, from 1 to most, when have are in use
+// and u was the use of the last periods.
+func (r *rule) next(have, most int, u used, periods int) int {
 	need := int(u.ran/busy) + 1
 	// Where threads of other programs have the cores, weir's share is by the
 	// thread. With more of them it gets what it would with as many workers.
@@ -44,7 +48,7 @@ func (r *rule) next(have, most int, u used) int {
 		return need
 	}
 	r.enough = max(r.enough, need)
-	if r.calm++; r.calm < calm {
+	if r.calm += periods; r.calm < calm {
 		return have
 	}
 	need = r.enough
