@@ -432,7 +432,7 @@ backends:
 	}
 	perSecond := max(short(1, "first").requests, want/60)
 	// The first run's dropped clients had the address of this one's.
-	got := short(1+3*want/2/perSecond, "web")
+	got := short(1+3*want/perSecond, "web")
 	last = time.Now()
 	kernel, own := stop()
 	settled(t, last)
