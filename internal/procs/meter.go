@@ -10,10 +10,17 @@ type meter struct {
 	at     time.Time
 	ran    time.Duration
 	queues *queues
+	idle   freeTime
 
 	left   int       // reads until the run queues are looked at again
 	since  time.Time // when they were; zero: before an idle time
 	waited float64
+}
+
+// freeTime tells how many processors were free since it was asked last.
+type freeTime interface {
+	free(now time.Time) float64
+	forget() // the next question is the first one
 }
 
 // queueEvery is in how many reads the run queues are looked at once, and not at
@@ -25,7 +32,7 @@ const (
 )
 
 func newMeter() (*meter, error) {
-	m := &meter{at: time.Now(), queues: newQueues(), left: queueEvery}
+	m := &meter{at: time.Now(), queues: newQueues(), idle: new(idle), left: queueEvery}
 	var err error
 	m.ran, err = ran()
 	return m, err
@@ -61,5 +68,10 @@ func (m *meter) read() (used, bool) {
 		m.since, m.left = now, queueEvery
 	}
 	u.waited = m.waited
+	if u.ran > little {
+		u.free = m.idle.free(now)
+	} else {
+		m.idle.forget()
+	}
 	return u, true
 }

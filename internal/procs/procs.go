@@ -28,13 +28,20 @@ type Follower struct {
 // where the system does not say what a process uses, it does nothing: the
 // number stays what it is. There should be one Follower in a process.
 func Follow() *Follower {
-	f := &Follower{stop: make(chan struct{}), done: make(chan struct{})}
 	m, err := newMeter()
 	if err != nil || os.Getenv("GOMAXPROCS") != "" {
-		close(f.done)
-		return f
+		m = nil
 	}
-	go f.run(m, time.NewTicker(period))
+	return follow(m)
+}
+
+func follow(m *meter) *Follower {
+	f := &Follower{stop: make(chan struct{}), done: make(chan struct{})}
+	if m == nil {
+		close(f.done)
+	} else {
+		go f.run(m, time.NewTicker(period))
+	}
 	return f
 }
 

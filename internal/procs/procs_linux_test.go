@@ -9,6 +9,12 @@ import (
 	"weir/internal/testnet"
 )
 
+// plenty is a machine with nothing else to do.
+type plenty struct{}
+
+func (plenty) free(time.Time) float64 { return 4 }
+func (plenty) forget()                {}
+
 func TestAFollowerTakesProcessorsForWorkAndGivesThemBack(t *testing.T) {
 	if runtime.NumCPU() < 2 {
 		t.Fatal("this test needs two processors")
@@ -16,7 +22,12 @@ func TestAFollowerTakesProcessorsForWorkAndGivesThemBack(t *testing.T) {
 	t.Setenv("GOMAXPROCS", "")
 	runtime.SetDefaultGOMAXPROCS() // another test may have had fewer
 	was := runtime.GOMAXPROCS(0)
-	f := Follow()
+	m, err := newMeter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.idle = plenty{} // whatever other tests do meanwhile
+	f := follow(m)
 	testnet.WaitFor(t, 5*time.Second, "one processor", func() bool { return runtime.GOMAXPROCS(0) == 1 })
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
@@ -53,6 +64,8 @@ func TestANumberOfProcessorsInTheEnvironmentIsKept(t *testing.T) {
 
 func TestTheMeterSeesWhatThreadsBurnAndHowLongTheyWait(t *testing.T) {
 	testnet.OneCPU(t)
+	runtime.GOMAXPROCS(2) // which Go would lower to one, for the one CPU
+	defer runtime.SetDefaultGOMAXPROCS()
 	m, err := newMeter()
 	if err != nil {
 		t.Fatal(err)
@@ -96,4 +109,19 @@ func TestAScheduleFileIsReadOrNotAtAll(t *testing.T) {
 			t.Errorf("%q: %v", text, got)
 		}
 	}
+	for text, ok := range map[string]bool{"cpu  1 2 3 4 5\n": true, "": false, "cpu0 1 2 3 4": false, "cpu 1 2 3": false, "cpu 1 2 3 x": false} {
+		if n, got := parseIdle([]byte(text)); got != ok || ok && n != 4 {
+			t.Errorf("%q: %d, %v", text, n, got)
+		}
+	}
+}
+
+func TestAFreeProcessorIsSeen(t *testing.T) {
+	var i idle
+	if got := i.free(time.Now()); got != 0 {
+		t.Errorf("%.2f are free before there is anything to go by", got)
+	}
+	testnet.WaitFor(t, 60*time.Second, "a moment in which this machine has something free", func() bool {
+		return i.free(time.Now()) > 0
+	})
 }
