@@ -3,6 +3,7 @@ package procs
 import (
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,21 +30,16 @@ func TestAFollowerTakesProcessorsForWorkAndGivesThemBack(t *testing.T) {
 	m.idle = plenty{} // whatever other tests do meanwhile
 	f := follow(m)
 	testnet.WaitFor(t, 5*time.Second, "one processor", func() bool { return runtime.GOMAXPROCS(0) == 1 })
-	stop := make(chan struct{})
+	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for !stop.Load() {
 			}
 		})
 	}
 	testnet.WaitFor(t, 20*time.Second, "two processors", func() bool { return runtime.GOMAXPROCS(0) >= 2 })
-	close(stop)
+	stop.Store(true)
 	wg.Wait()
 	testnet.WaitFor(t, 30*time.Second, "one processor again", func() bool { return runtime.GOMAXPROCS(0) == 1 })
 	f.Close()
@@ -70,21 +66,16 @@ func TestTheMeterSeesWhatThreadsBurnAndHowLongTheyWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stop := make(chan struct{})
+	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for range 2 {
 		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
+			for !stop.Load() {
 			}
 		})
 	}
 	defer wg.Wait()
-	defer close(stop)
+	defer stop.Store(true)
 	tick := time.NewTicker(period)
 	defer tick.Stop()
 	var ran, waited float64
