@@ -10,17 +10,21 @@ const descriptorBase = 128
 // listener holds at most, beyond max_clients, while they read why.
 const descriptorsRefused = 64
 
+// descriptorsClosing is the part of max_clients that an address may have besides,
+// of clients whose requests are over and whose FIN is awaited.
+const descriptorsClosing = 8
+
 // descriptorsListening is how many sockets an address of a listener has at most,
 // one for each processor.
 const descriptorsListening = 8
 
 // Descriptors is how many file descriptors the configuration can need at one
-// time: each client, those that are being turned away, each backend connection,
+// time: each client, those that are being closed or turned away, each backend connection,
 // the listening sockets, and a base for the rest.
 func (c *Config) Descriptors() int {
 	n := descriptorBase
 	for _, l := range c.Listeners {
-		n += l.MaxClients + (descriptorsRefused+descriptorsListening)*len(l.Address)
+		n += l.MaxClients + (l.MaxClients/descriptorsClosing+2*descriptorsRefused+descriptorsListening)*len(l.Address)
 	}
 	for _, b := range c.Backends {
 		n += b.Pool.MaxOpen + b.Pool.Reserved

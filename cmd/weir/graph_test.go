@@ -510,16 +510,16 @@ func TestReloadsUnderLoadLoseNothing(t *testing.T) {
 	shapes := []string{
 		`
 listeners: [{name: web, protocol: http, address: "ADDR", backend: api, max_clients: 500}]
-backends: [{name: api, endpoints: ["A"], pool: {max_open: 8}}]`,
+backends: [{name: api, endpoints: ["A"], pool: {max_open: 8}, queue: {timeout: 20s}}]`,
 		`
 listeners: [{name: web, protocol: http, address: "ADDR", backend: api, max_clients: 500, x_forwarded: false}]
-backends: [{name: api, endpoints: ["A"], pool: {max_open: 2}, retry_budget: 20%}]`,
+backends: [{name: api, endpoints: ["A"], pool: {max_open: 2}, queue: {timeout: 20s}, retry_budget: 20%}]`,
 		`
 listeners: [{name: moved, protocol: http, address: "ADDR", backend: other, max_clients: 500}]
-backends: [{name: other, endpoints: ["B"], pool: {max_open: 8, min_idle: 1}}]`,
+backends: [{name: other, endpoints: ["B"], pool: {max_open: 8, min_idle: 1}, queue: {timeout: 20s}}]`,
 		`
 listeners: [{name: web, protocol: http, address: ["ADDR", "127.0.0.1:0"], routes: [{path: /x, backend: other}, {backend: api}], max_clients: 500}]
-backends: [{name: api, endpoints: ["B"], pool: {max_open: 8}}, {name: other, endpoints: ["A"]}]`,
+backends: [{name: api, endpoints: ["B"], pool: {max_open: 8}, queue: {timeout: 20s}}, {name: other, endpoints: ["A"], queue: {timeout: 20s}}]`,
 	}
 	r := strings.NewReplacer("ADDR", addr, "A", a.Addr().String(), "B", b.Addr().String())
 	mustApply(t, g, r.Replace(shapes[0]))

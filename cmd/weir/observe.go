@@ -111,6 +111,8 @@ func (g *graph) snapshot() admin.Snapshot {
 				shed[outcome] += n
 			}
 		}
+		// Of a flood most are closed without a word, and no front sees them.
+		shed[fault.MaxClients.String()] = l.stats.Full
 		for _, k := range fault.Kinds() {
 			if k.Side() == fault.Weir && k != fault.Internal {
 				ls.Shed = append(ls.Shed, admin.Count{Label: k.String(), N: shed[k.String()]})

@@ -69,8 +69,9 @@ type Listener struct {
 	sharing atomic.Pointer[[]*Listener] // see ShareMax
 
 	front  atomic.Pointer[Handler]
-	gone   func(How)      // l.ended, made once
-	away   func(How)      // l.refusedEnded, made once
+	gone   func(How)      // these three made once: l.ended,
+	left   func(How)      // l.closingEnded,
+	away   func(How)      // l.refusedEnded
 	wg     sync.WaitGroup // clients, parked ones included
 	accept sync.WaitGroup // acceptors
 	stop   chan struct{}
@@ -84,10 +85,12 @@ type Listener struct {
 	lots   map[time.Duration]*lot
 
 	open, parked       atomic.Int64
+	closing            atomic.Int64 // clients whose session is over, as far as open does not count them
 	refused            atomic.Int64 // clients that are being told so; they count in no other bound
 	accepted           atomic.Uint64
 	full, acceptErrors atomic.Uint64
 	lastError          atomic.Int64 // when an accept error was logged, Unix nanoseconds
+	lastFull           atomic.Int64 // the same for refused clients
 	closed             [hows]atomic.Uint64
 }
 
@@ -112,7 +115,7 @@ func Listen(opt ListenOptions) (*Listener, error) {
 	l := &Listener{opt: opt, stop: make(chan struct{}), lots: map[time.Duration]*lot{}}
 	l.max.Store(int64(opt.MaxClients))
 	l.front.Store(&opt.Handler)
-	l.gone, l.away = l.ended, l.refusedEnded
+	l.gone, l.left, l.away = l.ended, l.closingEnded, l.refusedEnded
 	if opt.Log == nil {
 		l.opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -187,9 +190,22 @@ func (l *Listener) Handler() Handler { return *l.front.Load() }
 // the exchange they are in.
 func (l *Listener) Draining() bool { return l.draining.Load() }
 
-// Gone returns what is to be given to Sweeper.End with each of this listener's
-// clients: it counts how they ended.
-func (l *Listener) Gone() func(How) { return l.gone }
+// Gone is called when a client's session is over, and returns what is to be given
+// to Sweeper.End with it: it counts how the client ended. From now on the client
+// does not count in MaxClients, or those whose FIN is waited for would keep new
+// ones out; but no more than an eighth of MaxClients, and MaxRefused, are let out
+// of the count, since they still have their descriptors.
+func (l *Listener) Gone() func(How) {
+	if n := l.closing.Add(1); n > MaxClosing(l.max.Load()) {
+		l.closing.Add(-1)
+		return l.gone
+	}
+	l.open.Add(-1)
+	return l.left
+}
+
+// MaxClosing is how many clients that are being closed do not count in a bound.
+func MaxClosing(maxClients int64) int64 { return maxClients/8 + MaxRefused }
 
 func (l *Listener) ended(how How) {
 	l.closed[how].Add(1)
@@ -212,6 +228,11 @@ func (l *Listener) Refuse(w Wake) (gone func(How), hold bool) {
 	return l.away, l.refused.Add(1) <= MaxRefused
 }
 
+func (l *Listener) closingEnded(how How) {
+	l.closed[how].Add(1)
+	l.closing.Add(-1)
+}
+
 func (l *Listener) refusedEnded(how How) {
 	l.closed[how].Add(1)
 	l.refused.Add(-1)
@@ -220,7 +241,7 @@ func (l *Listener) refusedEnded(how How) {
 // Stats returns the state now.
 func (l *Listener) Stats() ListenerStats {
 	st := ListenerStats{
-		Open: l.open.Load() + l.refused.Load(), Parked: l.parked.Load(), Accepted: l.accepted.Load(),
+		Open: l.open.Load() + l.closing.Load() + l.refused.Load(), Parked: l.parked.Load(), Accepted: l.accepted.Load(),
 		Full: l.full.Load(), AcceptErrors: l.acceptErrors.Load(), Accepting: !l.draining.Load(),
 	}
 	for i := range st.Closed {
@@ -238,6 +259,7 @@ func (l *Listener) admit(c Conn, n *node) {
 		l.full.Add(1)
 		w = WakeFull
 		l.open.Add(-1)
+		l.sayFull(most)
 		if l.refused.Add(1) > MaxRefused {
 			c.Close()
 			l.away(HowActive)
@@ -248,6 +270,16 @@ func (l *Listener) admit(c Conn, n *node) {
 	l.enter(n)
 	l.wg.Add(1)
 	go l.run(c, n, w, nil)
+}
+
+// sayFull logs, once in ten seconds at most, that clients are refused.
+func (l *Listener) sayFull(most int64) {
+	now, last := time.Now().UnixNano(), l.lastFull.Load()
+	if now-last < int64(10*time.Second) || !l.lastFull.CompareAndSwap(last, now) {
+		return
+	}
+	l.opt.Log.Warn("max_clients is reached; new clients are refused",
+		"listener", l.opt.Address, "max_clients", most, "refused", l.full.Load())
 }
 
 func (l *Listener) enter(n *node) {

@@ -28,7 +28,6 @@ func (h *lines) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	h.mu.Lock()
 	h.wakes[w]++
 	h.mu.Unlock()
-	gone := l.Gone()
 	switch w {
 	case sock.WakeFull:
 		c.Write([]byte("full\n"))
@@ -36,7 +35,7 @@ func (h *lines) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 		h.sweep.End(c, sock.EndUnread, false, gone)
 		return sock.Next{}
 	case sock.WakeExpired, sock.WakeDraining:
-		h.sweep.End(c, sock.EndOurs, false, gone)
+		h.sweep.End(c, sock.EndOurs, false, l.Gone())
 		return sock.Next{}
 	}
 	count, _ := state.(int)
@@ -47,16 +46,20 @@ func (h *lines) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 		case errors.Is(err, sock.ErrIdle):
 			return sock.Next{Park: h.park, State: count}
 		case err == io.EOF, errors.Is(err, sock.ErrFIN):
-			h.sweep.End(c, sock.EndLeft, false, gone)
+			h.sweep.End(c, sock.EndLeft, false, l.Gone())
 			return sock.Next{}
 		case err != nil:
-			h.sweep.End(c, sock.EndLost, false, gone)
+			h.sweep.End(c, sock.EndLost, false, l.Gone())
 			return sock.Next{}
 		}
 		count++
 		fmt.Fprintf(connWriter{c}, "%d %s", count, buf[:n])
+		if string(buf[:n]) == "stay\n" {
+			h.sweep.End(c, sock.EndUnread, false, l.Gone()) // held until the client closes
+			return sock.Next{}
+		}
 		if string(buf[:n]) == "bye\n" {
-			h.sweep.End(c, sock.EndFinished, false, gone)
+			h.sweep.End(c, sock.EndFinished, false, l.Gone())
 			return sock.Next{}
 		}
 	}
@@ -187,6 +190,23 @@ func TestClientsBeyondMaxClientsAreRefused(t *testing.T) {
 	}
 	if n := l.Stats().Full; n != 1 {
 		t.Errorf("%d refusals are counted", n)
+	}
+}
+
+func TestClientsThatAreBeingClosedKeepNobodyOut(t *testing.T) {
+	const most, more = 2, 2/8 + sock.MaxRefused
+	l, _ := start(t, sock.ListenOptions{MaxClients: most}, time.Minute)
+	for i := range most + more {
+		c := dial(t, l)
+		say(t, c, bufio.NewReader(c), "stay\n", "1 stay\n")
+		if n := l.Stats().Open; n != int64(i+1) {
+			t.Errorf("%d are open after %d have stayed", n, i+1)
+		}
+	}
+	// So many are let out of the count, and no more: each has a descriptor.
+	c := dial(t, l)
+	if got, err := io.ReadAll(c); err != nil || string(got) != "full\n" {
+		t.Fatalf("one more got %q, %v", got, err)
 	}
 }
 
