@@ -63,7 +63,9 @@ var libraries = map[string][]string{
 	"github.com/sony/gobreaker":       {"limiter"},
 	"github.com/valyala/fasthttp":     {"admin", "proxy/http1", "internal/demo", "internal/storm"},
 	"golang.org/x/sys":                {"internal/sock", "internal/testnet", "tcpstat", "cmd/weir"},
+	"filippo.io/edwards25519":         {"proxy/mysql/wire"},
 	"github.com/google/go-cmp":        {}, // tests only
+	"github.com/go-sql-driver/mysql":  {},
 	"github.com/rogpeppe/go-internal": {},
 }
 

@@ -3,6 +3,8 @@ module weir
 go 1.26.0
 
 require (
+	filippo.io/edwards25519 v1.2.0
+	github.com/go-sql-driver/mysql v1.10.1
 	github.com/google/go-cmp v0.7.0
 	github.com/jackc/puddle/v2 v2.2.3
 	github.com/prometheus/client_golang v1.25.0
