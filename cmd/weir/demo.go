@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sort"
 	"syscall"
 	"time"
 
@@ -21,19 +22,25 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 	once := fs.Bool("once", false, "end after the table instead of serving on")
 	n := fs.Int("n", 10_000, "requests of each storm")
 	c := fs.Int("c", 32, "connections at a time")
-	if code, ok := parse(fs, args, stdout, stderr); !ok {
+	if code, ok := parseWithUsage(fs, "weir demo [flags]", args, stdout, stderr); !ok {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	f, _ := stdout.(*os.File)
 	o := demo.Options{
-		Requests: *n, Concurrency: *c, Once: *once, Out: stdout, Terminal: f != nil && oplog.Terminal(f), Start: startDemo,
+		Requests: *n, Concurrency: *c, Once: *once, Out: stdout, Terminal: f != nil && oplog.Terminal(f),
 	}
 	if err := o.Check(); err != nil {
 		fmt.Fprintln(stderr, "weir demo:", err)
 		return exitUsage
 	}
+	clients, err := demoClients(*c, openFiles())
+	if err != nil {
+		fmt.Fprintln(stderr, "weir demo:", err)
+		return exitFailed
+	}
+	o.Start = func(backend string) (*demo.Weir, error) { return startDemo(backend, *c, clients) }
 	if err := demo.Run(ctx, o); err != nil {
 		fmt.Fprintln(stderr, "weir demo:", err)
 		return exitFailed
@@ -41,15 +48,44 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// startDemo runs a weir on free ports before the backend.
-func startDemo(backend string) (*demo.Weir, error) {
+// demoConfig is a weir on free ports before the backend, for a storm of c
+// connections at a time: all of them may have to wait for one of the backend's.
+func demoConfig(backend string, c, clients int) (*configs.Config, error) {
 	cfg, _, err := configs.Parse("demo.yaml", fmt.Appendf(nil, `
 listeners:
-  - {name: demo, protocol: http, address: "127.0.0.1:0", backend: demo, max_clients: 2000}
+  - {name: demo, protocol: http, address: "127.0.0.1:0", backend: demo, max_clients: %d}
 backends:
-  - {name: demo, endpoints: ["%s"]}
+  - {name: demo, endpoints: ["%s"], queue: {max: %d, timeout: 4s}}
 admin: {address: "127.0.0.1:0"}
-`, backend))
+`, clients, backend, max(256, c)))
+	return cfg, err
+}
+
+// demoClients is max_clients for a storm of c connections at a time: as many as
+// limit, the descriptors of the process, has room for. At least twice c, as a
+// closed one counts until weir has seen that.
+func demoClients(c int, limit uint64) (int, error) {
+	least, most := 2*c+64, max(2000, 4*c)
+	cfg, err := demoConfig("127.0.0.1:1", c, least)
+	if err != nil {
+		return 0, err
+	}
+	need := func(clients int) uint64 {
+		cfg.Listeners[0].MaxClients = clients
+		pool := cfg.Backends[0].Pool
+		// In this process are the storm's own end, and the backends too.
+		return uint64(cfg.Descriptors() + c + pool.MaxOpen + pool.Reserved + 16)
+	}
+	if n := need(least); n > limit {
+		return 0, fmt.Errorf("-c %d: needs %d descriptors, the limit of this process is %d; raise it (ulimit -n %d), or lower -c", c, n, limit, n)
+	}
+	tooMany := sort.Search(most-least, func(i int) bool { return need(least+1+i) > limit })
+	return least + tooMany, nil
+}
+
+// startDemo runs the weir of demoConfig.
+func startDemo(backend string, c, clients int) (*demo.Weir, error) {
+	cfg, err := demoConfig(backend, c, clients)
 	if err != nil {
 		return nil, err
 	}

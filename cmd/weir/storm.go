@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -24,7 +27,7 @@ func runStorm(args []string, stdout, stderr io.Writer) int {
 	timeout := fs.Duration("timeout", 5*time.Second, "for each request")
 	limit := fs.Duration("limit", time.Minute, "for the whole storm")
 	remote := fs.Bool("remote", false, "allow a target that is not on this machine")
-	if code, ok := parse(fs, args, stdout, stderr, "http://HOST:PORT/PATH"); !ok {
+	if code, ok := parseWithUsage(fs, "weir storm [flags] http://HOST:PORT/PATH", args, stdout, stderr, "http://HOST:PORT/PATH"); !ok {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -40,25 +43,55 @@ func runStorm(args []string, stdout, stderr io.Writer) int {
 	r, err := storm.Run(ctx, o)
 	if err != nil {
 		fmt.Fprintln(stderr, "weir storm:", err)
+		if ctx.Err() != nil {
+			return exitFailed
+		}
 		return exitUsage
 	}
-	printStorm(stdout, r)
-	if r.Failed() > 0 {
+	if err := printStorm(stdout, r); err != nil {
+		fmt.Fprintln(stderr, "weir storm:", err)
+		return exitFailed
+	}
+	if r.Failed() > 0 || r.Ended != "" {
 		return exitFailed
 	}
 	return exitOK
 }
 
-func printStorm(out io.Writer, r *storm.Result) {
+// parseWithUsage is parse with a line before the flags where help was asked for.
+func parseWithUsage(fs *flag.FlagSet, line string, args []string, stdout, stderr io.Writer, operands ...string) (code int, ok bool) {
+	var help bytes.Buffer
+	code, ok = parse(fs, args, &help, stderr, operands...)
+	if help.Len() > 0 {
+		if _, err := fmt.Fprintf(stdout, "usage: %s\n\n%s", line, &help); err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", fs.Name(), err)
+			return exitFailed, false
+		}
+	}
+	return code, ok
+}
+
+func printStorm(w io.Writer, r *storm.Result) error {
+	out := bufio.NewWriter(w) // it keeps the first error
 	fmt.Fprintf(out, "%d requests to %s in %v: %.0f a second, %d failed\n", r.Requests, r.Target, r.Elapsed.Round(time.Millisecond), r.PerSecond(), r.Failed())
 	for _, kind := range slices.Sorted(maps.Keys(r.Errors)) {
 		fmt.Fprintf(out, "  %d: %s\n", r.Errors[kind], kind)
 	}
-	fmt.Fprint(out, "latency:")
-	for _, q := range []float64{0.5, 0.9, 0.99, 0.999, 1} {
-		fmt.Fprintf(out, "  p%g %v", q*100, r.Latency.Quantile(q).Round(time.Microsecond))
+	if r.NotBegun > 0 {
+		fmt.Fprintf(out, "  %s not begun (%s)\n", storm.Number(r.NotBegun), r.Ended)
 	}
-	fmt.Fprintf(out, "\nsockets by state, before -> 1 s after:\n")
+	if r.Requests > 0 {
+		fmt.Fprint(out, "latency:")
+		for _, q := range []float64{0.5, 0.9, 0.99, 0.999, 1} {
+			fmt.Fprintf(out, "  p%g %v", q*100, r.Latency.Quantile(q).Round(time.Microsecond))
+		}
+		fmt.Fprintln(out)
+	}
+	after := "1 s after"
+	if r.Ended == storm.Interrupted {
+		after = "at the interruption"
+	}
+	fmt.Fprintf(out, "sockets by state, before -> %s:\n", after)
 	any := false
 	for _, s := range tcpstat.States() {
 		cb, ca, sb, sa := r.Before.Client[s], r.After.Client[s], r.Before.Server[s], r.After.Server[s]
@@ -71,4 +104,5 @@ func printStorm(out io.Writer, r *storm.Result) {
 	if !any {
 		fmt.Fprintln(out, "  none at either end")
 	}
+	return out.Flush()
 }

@@ -3,19 +3,18 @@
 package demo
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"weir/internal/storm"
-	"weir/tcpstat"
 )
 
 // Weir is a running weir, started for the demonstration.
@@ -38,7 +37,13 @@ type Options struct {
 	Start func(backend string) (*Weir, error)
 }
 
-// Run shows the table, and then serves until ctx ends. o has passed Check.
+// ErrInterrupted says that there is nothing to compare.
+var ErrInterrupted = errors.New("interrupted before the storms were through, so there is nothing to compare")
+
+// Run shows the table, and then serves until ctx ends. o has passed Check. The
+// error says that there is no table (ErrInterrupted if ctx ended first), that it
+// could not be written, or that it does not show what it should: then why is
+// written under it.
 func Run(ctx context.Context, o Options) error {
 	// Two addresses, so that the sockets of the direct storm are not taken
 	// for those that weir leaves.
@@ -58,8 +63,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer w.Stop()
 
-	fmt.Fprintf(o.Out, "\n  %s requests, each on a connection of its own that the client closes, %d at a time:\n"+
-		"  first straight to a small HTTP backend, then to a weir before the same backend.\n\n", number(o.Requests), o.Concurrency)
+	if _, err := fmt.Fprintf(o.Out, "\n  %s requests, each on a connection of its own that the client closes, %d at a time:\n"+
+		"  first straight to a small HTTP backend, then to a weir before the same backend.\n\n", storm.Number(o.Requests), o.Concurrency); err != nil {
+		return err
+	}
 	d, err := o.storm(ctx, "direct", direct.addr.String())
 	if err != nil {
 		return err
@@ -74,16 +81,22 @@ func Run(ctx context.Context, o Options) error {
 	}
 	c := comparison{
 		requests: o.Requests, direct: d, through: t, backend: back,
-		directOpened: direct.accepted.Load(), weirOpened: w.Opened(),
+		directOpened: direct.accepted.Load(), weirOpened: w.Opened(), noTimestamps: timestampsOff(),
 	}
-	c.print(o.Out)
-	if o.Once || ctx.Err() != nil {
-		return nil
+	var text bytes.Buffer // one write, and one error
+	failed := c.print(&text)
+	if !o.Once && failed == nil {
+		fmt.Fprintf(&text, "  weir goes on serving until you press Ctrl-C:\n\n"+
+			"    curl http://%s/\n"+
+			"    weir storm -n 20000 http://%s/\n"+
+			"    curl http://%s/api/status\n\n", w.Address, w.Address, w.Admin)
 	}
-	fmt.Fprintf(o.Out, "  weir goes on serving until you press Ctrl-C:\n\n"+
-		"    curl http://%s/\n"+
-		"    weir storm -n 20000 http://%s/\n"+
-		"    curl http://%s/api/status\n\n", w.Address, w.Address, w.Admin)
+	if _, err := o.Out.Write(text.Bytes()); err != nil {
+		return err
+	}
+	if o.Once || failed != nil {
+		return failed
+	}
 	<-ctx.Done()
 	return nil
 }
@@ -99,81 +112,25 @@ func (o *Options) Check() error {
 	return nil
 }
 
+// leastLimit bounds a storm, and a millisecond for each request where that is more.
+const leastLimit = 8 * time.Second
+
 func (o *Options) storm(ctx context.Context, name, address string) (*storm.Result, error) {
 	s := storm.Options{
 		URL: "http://" + address + "/", Requests: o.Requests, Concurrency: o.Concurrency, Mode: storm.ClientCloses,
-		Timeout: 5 * time.Second, Limit: 8 * time.Second, Settle: time.Second,
+		Timeout: 5 * time.Second, Limit: max(leastLimit, time.Duration(o.Requests)*time.Millisecond), Settle: time.Second,
 	}
 	if o.Terminal {
 		s.Progress = func(done, failed int) {
-			fmt.Fprintf(o.Out, "\r  %-13s %s answered, %d failed  ", name, number(done), failed)
+			fmt.Fprintf(o.Out, "\r  %-13s %s answered, %d failed  ", name, storm.Number(done), failed)
 		}
 		defer fmt.Fprint(o.Out, "\r\x1b[K")
 	}
-	return storm.Run(ctx, s)
-}
-
-// comparison is what the table shows.
-type comparison struct {
-	requests                 int
-	direct, through          *storm.Result
-	backend                  storm.Ends // of the connections between weir and its backend
-	directOpened, weirOpened uint64
-}
-
-func (c *comparison) print(out io.Writer) {
-	row := func(label, direct, through string) {
-		line := fmt.Sprintf("  %-34s %12s %14s", label, direct, through)
-		fmt.Fprintln(out, strings.TrimRight(line, " "))
+	r, err := storm.Run(ctx, s)
+	if ctx.Err() != nil {
+		return nil, ErrInterrupted
 	}
-	row("", "direct", "through weir")
-	row("requests answered", number(c.direct.Requests), number(c.through.Requests))
-	row("errors", number(c.direct.Failed()), number(c.through.Failed()))
-	row("requests per second", number(int(c.direct.PerSecond())), number(int(c.through.PerSecond())))
-	row("latency, median", millis(c.direct.Latency.Quantile(0.5)), millis(c.through.Latency.Quantile(0.5)))
-	row("latency, 99th percentile", millis(c.direct.Latency.Quantile(0.99)), millis(c.through.Latency.Quantile(0.99)))
-	row("connections the backend had to take", number(int(c.directOpened)), number(int(c.weirOpened)))
-	fmt.Fprintln(out)
-	row("sockets left in TIME-WAIT, 1 s later", "", "")
-	tw := tcpstat.TimeWait
-	d, t := c.direct.After, c.through.After
-	row("  at the clients", number(d.Client[tw]), number(t.Client[tw]))
-	row("  at weir, towards the clients", "-", number(t.Server[tw]))
-	row("  at weir, towards the backend", "-", number(c.backend.Client[tw]))
-	row("  at the backend", number(d.Server[tw]), number(c.backend.Server[tw]))
-	for _, s := range tcpstat.States() {
-		if s == tw || s == tcpstat.Listen {
-			continue
-		}
-		n, m := d.Client[s]+d.Server[s], t.Client[s]+t.Server[s]+c.backend.Client[s]+c.backend.Server[s]
-		if n+m > 0 {
-			row("sockets in "+s.String()+", all ends", number(n), number(m))
-		}
-	}
-	fmt.Fprintln(out)
-	for _, r := range []*storm.Result{c.direct, c.through} {
-		for kind, n := range r.Errors {
-			fmt.Fprintf(out, "  %d failed: %s\n", n, kind)
-		}
-	}
-	total := t.Client[tw] + t.Server[tw] + c.backend.Client[tw] + c.backend.Server[tw]
-	fmt.Fprintf(out, "  A socket in TIME-WAIT keeps its port for 60 s: %s of the about 28,000 that one client\n"+
-		"  has towards one address are gone for a minute. Through weir it is %s, since each client's\n"+
-		"  close is answered so that neither side keeps one, and the backend sees %s connections.\n\n",
-		number(d.Client[tw]+d.Server[tw]), number(total), number(int(c.weirOpened)))
-}
-
-// number writes n with commas.
-func number(n int) string {
-	s := strconv.Itoa(n)
-	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
-		s = s[:i] + "," + s[i:]
-	}
-	return s
-}
-
-func millis(d time.Duration) string {
-	return strconv.FormatFloat(float64(d)/float64(time.Millisecond), 'f', 2, 64) + " ms"
+	return r, err
 }
 
 // server is the demonstration's backend.

@@ -194,7 +194,7 @@ func TestClientsBeyondMaxClientsAreRefused(t *testing.T) {
 }
 
 func TestClientsThatAreBeingClosedKeepNobodyOut(t *testing.T) {
-	const most, more = 2, 2/8 + sock.MaxRefused
+	const most, more = 16, 16/8 + sock.MaxRefused
 	l, _ := start(t, sock.ListenOptions{MaxClients: most}, time.Minute)
 	for i := range most + more {
 		c := dial(t, l)

@@ -13,8 +13,6 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"weir/internal/hist"
@@ -39,11 +37,11 @@ type Options struct {
 	Concurrency int
 	Mode        Mode
 	Timeout     time.Duration // of one request, its connect included
-	Limit       time.Duration // of the whole storm
+	Limit       time.Duration // of the whole storm; what is under way then is cut
 	Remote      bool          // allow targets that are not on this machine
 
 	// Settle is how long to wait before the sockets are counted again, so
-	// that closes that are under way have come through.
+	// that closes that are under way have come through. An interruption ends it.
 	Settle time.Duration
 
 	Progress func(done, errors int) // called a few times a second, if not nil
@@ -59,12 +57,20 @@ const (
 type Result struct {
 	Target   netip.AddrPort
 	Requests int            // answered
-	Errors   map[string]int // by kind
+	Errors   map[string]int // by kind: a bounded number of them
+	NotBegun int            // never sent, as the storm was ended before; no failures
+	Ended    string         // CutByLimit or Interrupted; empty: the storm came to its own end
 	Elapsed  time.Duration
 	Latency  hist.Snapshot // from before the connect to the end of the response, of answered requests
 
 	Before, After Ends
 }
+
+// What ends a storm early. Requests that are under way then are failures of that kind.
+const (
+	CutByLimit  = "cut by -limit" // Options.Limit
+	Interrupted = "interrupted"   // the context of Run
+)
 
 // Failed is the number of requests without an answer.
 func (r *Result) Failed() (n int) {
@@ -127,89 +133,4 @@ func (o *Options) check(ctx context.Context) (t target, err error) {
 	}
 	t.host, t.path = u.Host, u.RequestURI()
 	return t, nil
-}
-
-// Run makes the storm and waits for its end. The error is about the options or
-// the machine; failures of requests are in the Result.
-func Run(ctx context.Context, o Options) (*Result, error) {
-	t, err := o.check(ctx)
-	if err != nil {
-		return nil, err
-	}
-	r := &Result{Target: t.addr, Errors: map[string]int{}}
-	count, err := openCounter(t.addr)
-	if err != nil {
-		return nil, err
-	}
-	defer count.close()
-	if r.Before, err = count.now(); err != nil {
-		return nil, err
-	}
-
-	ctx, cancel := context.WithTimeout(ctx, o.Limit)
-	defer cancel()
-	s := &run{o: &o, t: t, request: request(t, o.Mode), errors: map[string]int{}}
-	stop := s.report()
-	began := time.Now()
-	var wg sync.WaitGroup
-	for range min(o.Concurrency, o.Requests) {
-		wg.Go(func() { s.work(ctx) })
-	}
-	wg.Wait()
-	r.Elapsed = time.Since(began)
-	stop()
-
-	r.Requests, r.Errors = int(s.answered.Load()), s.errors
-	r.Latency = s.latency.Snapshot()
-	if unsent := int64(o.Requests) - s.begun.Load(); unsent > 0 && ctx.Err() != nil {
-		r.Errors["not begun within -limit"] = int(unsent)
-	}
-	settle := time.NewTimer(o.Settle)
-	defer settle.Stop()
-	<-settle.C
-	if r.After, err = count.now(); err != nil {
-		return nil, err
-	}
-	return r, nil
-}
-
-// run is what the workers share.
-type run struct {
-	o       *Options
-	t       target
-	request []byte
-
-	begun    atomic.Int64
-	answered atomic.Int64
-	failed   atomic.Int64
-	latency  hist.Hist
-
-	mu     sync.Mutex
-	errors map[string]int
-}
-
-// report calls Progress until the returned func is called.
-func (s *run) report() (stop func()) {
-	if s.o.Progress == nil {
-		return func() {}
-	}
-	quit := make(chan struct{})
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		tick := time.NewTicker(200 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-tick.C:
-				s.o.Progress(int(s.answered.Load()), int(s.failed.Load()))
-			case <-quit:
-				return
-			}
-		}
-	})
-	return func() {
-		close(quit)
-		wg.Wait()
-		s.o.Progress(int(s.answered.Load()), int(s.failed.Load()))
-	}
 }

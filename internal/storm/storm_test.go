@@ -50,40 +50,6 @@ func TestClientThatClosesFirstKeepsTimeWaitAtItsEnd(t *testing.T) {
 	}
 }
 
-func TestFailuresAreCountedByKind(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503) }))
-	o := options(s.URL)
-	r, err := Run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Errors["status 503"] != 300 {
-		t.Errorf("%v", r.Errors)
-	}
-	s.Close()
-	r, err = Run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Errors["connection refused"] != 300 {
-		t.Errorf("%v", r.Errors)
-	}
-}
-
-func TestStormEndsWithItsLimit(t *testing.T) {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
-	defer s.Close()
-	o := options(s.URL)
-	o.Limit, o.Timeout = 200*time.Millisecond, 100*time.Millisecond
-	r, err := Run(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.Requests != 0 || r.Failed() == 0 {
-		t.Errorf("%+v", r.Errors)
-	}
-}
-
 func TestStormRefusesWhatItShouldNotDo(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"not a loopback address": func(o *Options) { o.URL = "http://192.0.2.1/" },
