@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weir/internal/testnet"
 )
 
@@ -501,9 +503,9 @@ func TestAcceptAFullDiskCostsLinesAndNoRequest(t *testing.T) {
 
 // silentReader runs weir with its log in a pipe that is read up to the start and
 // then no more.
-func silentReader(t *testing.T, yaml string) (cmd *exec.Cmd, pipe *os.File, addr, admin string) {
+func silentReader(t *testing.T, yaml string) (config string, cmd *exec.Cmd, pipe *os.File, addr, admin string) {
 	t.Helper()
-	config := filepath.Join(t.TempDir(), "weir.yaml")
+	config = filepath.Join(t.TempDir(), "weir.yaml")
 	if err := os.WriteFile(config, []byte(yaml), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -531,7 +533,7 @@ func silentReader(t *testing.T, yaml string) (cmd *exec.Cmd, pipe *os.File, addr
 		case "listening":
 			addr = line.Address
 		case "started":
-			return cmd, pipe, addr, admin
+			return config, cmd, pipe, addr, admin
 		}
 	}
 }
@@ -539,7 +541,7 @@ func silentReader(t *testing.T, yaml string) (cmd *exec.Cmd, pipe *os.File, addr
 func TestAcceptAReaderThatStopsReadingStopsNeitherRequestsNorTheDrain(t *testing.T) {
 	backend := testnet.NewBackend(t, testnet.Good)
 	for _, gone := range []bool{false, true} {
-		cmd, pipe, addr, admin := silentReader(t, oneBackend(backend.Addr().String(), "max_clients: 200", "")+"log: {access: stderr}\n")
+		_, cmd, pipe, addr, admin := silentReader(t, oneBackend(backend.Addr().String(), "max_clients: 200", "")+"log: {access: stderr}\n")
 		w := &weir{t: t, cmd: cmd, admin: admin}
 		if gone {
 			pipe.Close()
@@ -600,5 +602,152 @@ func TestAcceptTheAccessLogAndTheLogShareStderrLineByLine(t *testing.T) {
 	}
 	if access != int(load.requests.Load()) || own < 30 {
 		t.Errorf("%d lines of requests, %d were made; %d lines of weir's own", access, load.requests.Load(), own)
+	}
+}
+
+// fill asks for as much as a pipe and the first buffers of the log hold, so that
+// the write stands.
+func fill(t *testing.T, addr string, n int) {
+	t.Helper()
+	c, long := newSender(t, addr), strings.Repeat("x", 4<<10)
+	for i := range n {
+		if status, _ := c.send(getOf("a", "/"+long, "")); status != 200 {
+			t.Fatalf("request %d: %d", i, status)
+		}
+	}
+}
+
+func TestAcceptAPipeWhoseReaderStopsIsLeftForTheNextFile(t *testing.T) {
+	backend := testnet.NewBackend(t, testnet.Good)
+	file := filepath.Join(t.TempDir(), "access.log")
+	if err := syscall.Mkfifo(file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	reader, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	w := start(t, oneBackend(backend.Addr().String(), "max_clients: 200", "")+"log: {access: "+file+"}\n")
+	const made = 60 // 250 KiB: more than the pipe holds, less than the log does
+	fill(t, w.addr["web"], made)
+	testnet.WaitFor(t, 10*time.Second, "the pipe to be full", func() bool { return queued(t, reader) >= 60<<10 })
+	rotation(w, file, file+".old")
+	testnet.WaitFor(t, 10*time.Second, "all lines", func() bool { s := w.accessStatus(); return s.Written == made })
+	// A line that the pipe has in part is whole in the file.
+	piped, err := io.ReadAll(reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := accessLines(t, file)
+	if whole := bytes.Count(piped, []byte("\n")); whole+len(lines) != made || whole == 0 || len(piped) == 0 {
+		t.Errorf("%d lines in the pipe and %d in the file, of %d", whole, len(lines), made)
+	}
+	if s := w.accessStatus(); s.Dropped != 0 || s.LastError != "" {
+		t.Errorf("%+v", s)
+	}
+	figure(t, "access log: of %d lines a stuck pipe kept %d, and the file after it has %d", made, made-len(lines), len(lines))
+}
+
+// queued is how many bytes wait in a pipe.
+func queued(t *testing.T, f *os.File) int {
+	t.Helper()
+	n, err := unix.IoctlGetInt(int(f.Fd()), unix.TIOCINQ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestAcceptAStuckStderrIsLeftForAFileByReload(t *testing.T) {
+	backend := testnet.NewBackend(t, testnet.Good)
+	file := filepath.Join(t.TempDir(), "access.log")
+	yaml := oneBackend(backend.Addr().String(), "max_clients: 200", "")
+	config, cmd, pipe, addr, admin := silentReader(t, yaml+"log: {access: stderr}\n")
+	w := &weir{t: t, cmd: cmd, admin: admin}
+	fill(t, addr, 60)
+	testnet.WaitFor(t, 10*time.Second, "the pipe to be full", func() bool { return queued(t, pipe) >= 30<<10 })
+	if err := os.WriteFile(config, []byte(yaml+"log: {access: "+file+"}\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.signal(syscall.SIGHUP)
+	testnet.WaitFor(t, 20*time.Second, "lines in the file", func() bool {
+		_, err := os.Stat(file)
+		return err == nil && len(accessLinesSoFar(t, file)) > 0 && w.accessStatus().Written == 60
+	})
+	fill(t, addr, 5)
+	testnet.WaitFor(t, 10*time.Second, "further lines", func() bool { return w.accessStatus().Written == 65 })
+	if s := w.accessStatus(); s.To != file || s.Dropped != 0 {
+		t.Errorf("%+v", s)
+	}
+	accessLines(t, file)
+}
+
+func TestAcceptStandardOutputIsTakenAsItIs(t *testing.T) {
+	backend := testnet.NewBackend(t, testnet.Good)
+	for _, redirect := range []string{">", ">>"} {
+		both := filepath.Join(t.TempDir(), "both")
+		// Weir's log goes to a file together with the access log, and to us.
+		w := start(t, oneBackend(backend.Addr().String(), "max_clients: 200", "")+"log: {access: stdout}\n",
+			"sh", "-c", `exec "$@" `+redirect+`"$0"`, both)
+		fill(t, w.addr["web"], 30)
+		w.signal(syscall.SIGUSR1) // there is nothing to open
+		testnet.WaitFor(t, 10*time.Second, "the lines", func() bool { return w.accessStatus().Written == 30 })
+		if n := len(accessLines(t, both)); n != 30 || w.accessStatus().To != "stdout" {
+			t.Errorf("%s: %d lines of 30, %+v", redirect, n, w.accessStatus())
+		}
+	}
+}
+
+func TestAcceptStandardOutputAndErrorInOneFileKeepEveryLine(t *testing.T) {
+	backend := testnet.NewBackend(t, testnet.Good)
+	dir := t.TempDir()
+	config, both := filepath.Join(dir, "weir.yaml"), filepath.Join(dir, "both")
+	yaml := oneBackend(backend.Addr().String(), "max_clients: 200", "") + "log: {access: stdout, level: debug}\n"
+	if err := os.WriteFile(config, []byte(yaml), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sh", "-c", `exec "$@" >"$0" 2>&1`, both, binary, "run", "-config", config, "-admin", "127.0.0.1:0")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() })
+	addr := ""
+	testnet.WaitFor(t, 20*time.Second, "the start", func() bool {
+		text, _ := os.ReadFile(both)
+		for line := range bytes.Lines(text) {
+			var l struct{ Msg, Address string }
+			if json.Unmarshal(line, &l) == nil && l.Msg == "listening" {
+				addr = l.Address
+			}
+		}
+		return addr != "" && bytes.Contains(text, []byte(`"started"`))
+	})
+	for range 20 {
+		fill(t, addr, 10)
+		cmd.Process.Signal(syscall.SIGHUP) // makes lines of weir's own
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	text, err := os.ReadFile(both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	access, own := 0, 0
+	for line := range bytes.Lines(text) {
+		var l struct{ Msg, Outcome string }
+		if err := json.Unmarshal(line, &l); err != nil || (l.Msg == "") == (l.Outcome == "") {
+			t.Fatalf("%v in %.200q", err, line)
+		}
+		if l.Outcome != "" {
+			access++
+		} else {
+			own++
+		}
+	}
+	if access != 200 || own < 5 {
+		t.Errorf("%d lines of 200 requests, %d of weir's own", access, own)
 	}
 }

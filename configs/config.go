@@ -39,6 +39,8 @@ type Config struct {
 	// set holds the path of each key the file wrote. What is not in it came
 	// from the defaults.
 	set map[string]bool
+	// marks holds where the file wrote each value, for warnings that come later.
+	marks map[string]mark
 }
 
 // Listener is one entry of listeners.
@@ -187,7 +189,7 @@ type Admin struct {
 type Log struct {
 	// Least level that is written.
 	Level string `key:"level" enum:"debug info warn error"`
-	// Where the access log goes, a line of JSON for each request: none, stderr, or the path of a file, which SIGUSR1 opens anew.
+	// Where the access log goes, a line of JSON for each request: none, stderr, stdout, or the path of a file, which SIGUSR1 opens anew.
 	Access string `key:"access" form:"accesslog"`
 }
 
@@ -201,6 +203,13 @@ type Drain struct {
 type Memory struct {
 	// Most bytes of bodies held at one time, all listeners together.
 	Buffers Size `key:"buffers" range:"1MiB..1024GiB"`
+}
+
+// At returns the place of a key's value in the file, 0 and 0 if the file has
+// not written the key.
+func (c *Config) At(path string) (line, col int) {
+	m := c.marks[path]
+	return m.line, m.col
 }
 
 // Listener returns the listener of that name, nil if there is none.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"path"
 	"strings"
 )
 
@@ -197,31 +198,41 @@ func socketForm(s string) error {
 const (
 	AccessNone   = "none"
 	AccessStderr = "stderr"
+	AccessStdout = "stdout"
 )
 
-// accessLogForm takes a path only if it looks like one: off, stdout or a typing
-// error would else become a file that nobody looks for.
+// accessLogForm takes a path only if it looks like one: off or a typing error
+// would else become a file that nobody looks for.
 func accessLogForm(s string) error {
 	const most = 4095 // PATH_MAX, without its end
 	switch {
-	case s == AccessNone || s == AccessStderr:
+	case s == AccessNone || s == AccessStderr || s == AccessStdout:
 		return nil
 	case s == "":
-		return errors.New("must not be empty; write none, stderr, or the path of a file")
+		return errors.New("must not be empty; write none, stderr, stdout, or the path of a file")
 	case len(s) > most:
 		return fmt.Errorf("has %d bytes; a path holds %d", len(s), most)
 	case hasControl(s):
 		return fmt.Errorf("%q must not hold control characters", clip(s))
-	case s == "/dev/stderr":
-		return errors.New("write stderr: as a file its lines and those of weir's own log would run into each other")
-	case s == "stdout":
-		return errors.New("\"stdout\" is none of: none, stderr, a path; write /dev/stdout")
+	case standardStream(s) != "":
+		return fmt.Errorf("%q would open that place a second time, and lines there overwrite each other; write %s", clip(s), standardStream(s))
 	case strings.HasSuffix(s, "/"):
 		return fmt.Errorf("%q is a directory; write the path of a file", clip(s))
 	case !strings.ContainsAny(s, "/."):
-		return fmt.Errorf("%q is neither none nor stderr; for a file of that name write ./%s", clip(s), clip(s))
+		return fmt.Errorf("%q is none of: none, stderr, stdout, a path; for a file of that name write ./%s", clip(s), clip(s))
 	}
 	return nil
+}
+
+// standardStream is the word for a path of standard output or error, if s is one.
+func standardStream(s string) string {
+	switch path.Clean(s) {
+	case "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1":
+		return AccessStdout
+	case "/dev/stderr", "/dev/fd/2", "/proc/self/fd/2":
+		return AccessStderr
+	}
+	return ""
 }
 
 // tokenMarks are the characters of a token beside letters and digits, RFC

@@ -20,7 +20,7 @@ func Parse(name string, data []byte) (*Config, []Warning, error) {
 	} else {
 		d.structure(root, reflect.ValueOf(c).Elem(), "")
 	}
-	c.set = d.set
+	c.set, c.marks = d.set, d.marks
 	c.complete()
 	ch := checker{decoder: d, c: c}
 	ch.run()

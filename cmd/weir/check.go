@@ -99,9 +99,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 	if err := c.CheckLimits(openFiles()); err != nil {
 		fmt.Fprintf(stderr, "%s: warning: %v\n", *path, err)
 	}
-	if err := checkAccess(c); err != nil { // this may be another user, or another machine
-		fmt.Fprintf(stderr, "%s: warning: %v\n", *path, err)
-	}
+	warnAccess(*path, c, stdout, stderr)
 	if *effective {
 		if err := configs.Effective(c, stdout); err != nil {
 			fmt.Fprintln(stderr, err)

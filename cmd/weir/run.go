@@ -32,7 +32,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if !ok {
 		return exitUsage
 	}
-	d := &daemon{path: *path, flagLevel: *level, stderr: newStream(stderr), level: new(slog.LevelVar)}
+	d := &daemon{path: *path, flagLevel: *level, level: new(slog.LevelVar)}
+	d.stdout, d.stderr = newStreams(stdout, stderr)
 	if err := d.setLevel(cfg); err != nil {
 		fmt.Fprintln(stderr, "weir:", err)
 		return exitUsage
@@ -61,6 +62,7 @@ type daemon struct {
 	path      string
 	flagLevel string
 	flagAdmin configs.Address
+	stdout    *stream // may be stderr's
 	stderr    *stream
 	level     *slog.LevelVar
 	log       *oplog.Log

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -83,7 +85,7 @@ func TestTheAccessLogMayWaitForTheReaderAndTheLogDoesNotWaitForThat(t *testing.T
 		block := strings.Repeat(strings.Repeat("x", 99)+"\n", 1000)
 		done := make(chan error, 1)
 		go func() {
-			n, err := accessLines{s}.Write([]byte(block))
+			n, err := newAccessLines(s).Write([]byte(block))
 			if n != len(block) {
 				t.Errorf("%d of %d bytes were written", n, len(block))
 			}
@@ -121,13 +123,14 @@ func TestLinesOfBothLogsStayWhole(t *testing.T) {
 	}
 	long := strings.Repeat("y", 3*accessBlock)
 	wg.Go(func() {
+		access := newAccessLines(s)
 		for n := range each {
 			var b bytes.Buffer
 			for i := range 40 {
 				fmt.Fprintf(&b, "access %d %d %s end\n", n, i, strings.Repeat("x", 200))
 			}
 			fmt.Fprintf(&b, "access %d %s end\n", n, long)
-			if _, err := (accessLines{s}).Write(b.Bytes()); err != nil {
+			if _, err := access.Write(b.Bytes()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -142,5 +145,55 @@ func TestLinesOfBothLogsStayWhole(t *testing.T) {
 	}
 	if want := 2*each + 41*each; lines != want {
 		t.Errorf("%d lines, want %d", lines, want)
+	}
+}
+
+func TestACloseEndsAWriteOfTheAccessLogAndWhatItHasBegunComesOutLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &pipe{shut: make(chan struct{})}
+		s := newStream(p)
+		line := strings.Repeat("x", accessBlock-1) + "\n"
+		a, b := newAccessLines(s), newAccessLines(s)
+		var wg sync.WaitGroup
+		for _, l := range []*accessLines{a, b} { // one stands in the write, the other waits for its turn
+			wg.Go(func() {
+				if n, err := l.Write([]byte(line + line)); n != 0 || !errors.Is(err, os.ErrClosed) {
+					t.Errorf("%d bytes, %v", n, err)
+				}
+			})
+		}
+		synctest.Wait()
+		a.Close()
+		b.Close()
+		wg.Wait()
+		p.open()
+		synctest.Wait()
+		if got := p.got.String(); got != line {
+			t.Errorf("%d bytes came out, want the %d that had been begun", len(got), len(line))
+		}
+		if _, err := s.Write([]byte("log\n")); err != nil {
+			t.Errorf("weir's own log: %v", err)
+		}
+	})
+}
+
+func TestTwoStreamsThatLeadToOneFileAreOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "both")
+	open := func(path string) *os.File {
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	if out, err := newStreams(open(path), open(path)); out != err {
+		t.Error("one file has two streams")
+	}
+	if out, err := newStreams(open(path), open(path+"2")); out == err {
+		t.Error("two files have one stream")
+	}
+	if out, err := newStreams(&bytes.Buffer{}, &bytes.Buffer{}); out == err {
+		t.Error("what is no file was taken for one")
 	}
 }

@@ -1,6 +1,8 @@
 package accesslog
 
 import (
+	"errors"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -9,13 +11,16 @@ import (
 	"testing"
 )
 
+// anything refuses nothing.
+func anything(fs.FileInfo) error { return nil }
+
 // mustOpen opens path, of which Check must have nothing to say.
 func mustOpen(t *testing.T, path string) *os.File {
 	t.Helper()
-	if err := Check(path); err != nil {
+	if err := Check(path, anything); err != nil {
 		t.Errorf("Check: %v", err)
 	}
-	f, err := Open(path)
+	f, err := Open(path, anything)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,7 +75,7 @@ func TestAPipeIsTakenWithAReaderAndNotWaitedForWithoutOne(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if f, err := Open(path); err == nil || !strings.Contains(err.Error(), "a pipe that nobody reads") {
+	if f, err := Open(path, anything); err == nil || !strings.Contains(err.Error(), "a pipe that nobody reads") {
 		t.Errorf("without a reader: %v, %v", f, err)
 	}
 	r, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -78,10 +83,55 @@ func TestAPipeIsTakenWithAReaderAndNotWaitedForWithoutOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	mustOpen(t, path).WriteString("1\n")
+	f, err := Open(path, anything)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	f.WriteString("1\n")
 	b := make([]byte, 8)
 	if n, err := r.Read(b); err != nil || string(b[:n]) != "1\n" {
 		t.Errorf("%q, %v", b[:n], err)
+	}
+}
+
+func TestAFileThatIsNotThereIsCheckedAtTheEndOfItsLinks(t *testing.T) {
+	dir := t.TempDir()
+	for name, to := range map[string]string{"a": "b", "b": dir + "/real/access.log"} {
+		if err := os.Symlink(to, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(dir, "a")
+	for name, err := range map[string]error{"Check": Check(link, anything), "Open": openError(link)} {
+		if err == nil || !strings.Contains(err.Error(), "the directory "+dir+"/real must be there") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.Mkdir(dir+"/real", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(link, anything); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir + "/real/access.log"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Check made the file: %v", err)
+	}
+	mustOpen(t, link)
+}
+
+func TestTheCallerMayRefuseAFileBeforeAnythingIsWritten(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "weir.yaml")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	no := errors.New("is mine")
+	refuse := func(fs.FileInfo) error { return no }
+	_, err := Open(path, refuse)
+	for name, err := range map[string]error{"Check": Check(path, refuse), "Open": err} {
+		if !errors.Is(err, no) || err.Error() != path+": is mine" {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -100,7 +150,7 @@ func TestWhatCannotHoldLinesIsRefusedByNameAndReason(t *testing.T) {
 		filepath.Join(socket, "a"):    "not a directory",
 		strings.Repeat("x", 300):      "file name too long",
 	} {
-		for name, err := range map[string]error{"Check": Check(path), "Open": openError(path)} {
+		for name, err := range map[string]error{"Check": Check(path, anything), "Open": openError(path)} {
 			if err == nil || !strings.HasPrefix(err.Error(), path+": ") || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s(%.40s): %v, want %q", name, path, err, want)
 			}
@@ -112,7 +162,7 @@ func TestWhatCannotHoldLinesIsRefusedByNameAndReason(t *testing.T) {
 }
 
 func openError(path string) error {
-	f, err := Open(path)
+	f, err := Open(path, anything)
 	if f != nil {
 		f.Close()
 	}

@@ -1,15 +1,14 @@
 // Package accesslog writes a line of JSON for each request. Sessions encode
 // their lines themselves and leave them in a buffer, for which they wait no
-// longer than a copy takes; one goroutine writes them. Lines that find the buffer
-// full are dropped and counted: a disk that is slow or full costs lines and never
-// a request.
+// longer than a copy takes; one goroutine has them written, by another one that
+// belongs to the file. Lines that find the buffer full are dropped and counted: a
+// disk that is slow or full costs lines and never a request.
 //
 // It is a leaf: it imports nothing of ours, and knows HTTP only by the names of
 // the members.
 package accesslog
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -55,7 +54,8 @@ type Log struct {
 
 	// The writer's own. What out holds and could not be written stays there:
 	// when the disk has room again the line goes on where it broke off.
-	to      io.WriteCloser
+	to      *sink
+	left    []*sink // released, and in a call that has not ended
 	out     []byte
 	at      int    // out[:at] is written
 	told    uint64 // dropped, as last logged
@@ -109,7 +109,12 @@ func poke(c chan struct{}) {
 // Use makes w the place of all lines that are not written yet, and closes what
 // was there before. nil turns the log off; what is there is written to the old
 // place first. It does not wait for any of this. w is the Log's from now on, and
-// gets whole lines, but for the last one of a write that failed.
+// gets whole lines, but for the last one of a write that failed or was cut off.
+//
+// A write to the old place that has stood for a second is cut off by closing that
+// place, so its Close must be allowed during a Write, and should end it. Lines
+// that the old place may have got in part are written whole to the new one. If
+// the write does not end even then, its lines are dropped.
 func (l *Log) Use(w io.WriteCloser) {
 	l.mu.Lock()
 	unused := w
@@ -149,9 +154,9 @@ func (l *Log) Stats() Stats {
 }
 
 // Close writes what is there, once, and closes the place of the lines. ctx bounds
-// the wait: a write that the kernel does not end (a file server that is gone, a
-// pipe that nobody reads) cannot be called back, so then the writer is left to
-// the end of the process. Lines that come later are ignored.
+// the wait: there is no next place for the lines of a write that stands, so the
+// writer waits for it, to the end of the process if need be. Places that were
+// left behind before are not waited for. Lines that come later are ignored.
 func (l *Log) Close(ctx context.Context) error {
 	l.mu.Lock()
 	if !l.closed {
@@ -164,150 +169,5 @@ func (l *Log) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("access log: a write does not end, its lines may be lost: %w", context.Cause(ctx))
-	}
-}
-
-// run is the writer. It has a timer only while there is something to write.
-func (l *Log) run() {
-	defer close(l.done)
-	timer := time.NewTimer(writeEvery)
-	timer.Stop()
-	defer timer.Stop()
-	var due <-chan time.Time
-	for {
-		select {
-		case <-l.soon:
-			if due == nil {
-				timer.Reset(writeEvery)
-				due = timer.C
-			}
-			continue
-		case <-due:
-		case <-l.now:
-		case <-l.quit:
-			l.change()
-			l.end()
-			return
-		}
-		due = nil
-		if !l.flush() {
-			timer.Reset(retryEvery)
-			due = timer.C
-		}
-	}
-}
-
-// flush writes what was left over and then what has come since. It reports false
-// if a write has failed.
-func (l *Log) flush() bool {
-	for range 2 {
-		l.change()
-		if !l.more() {
-			break
-		}
-		if !l.write() {
-			return false
-		}
-	}
-	if n := l.dropped.Load(); n > l.told {
-		l.log.Warn("access log could not keep up; lines were dropped", "fold", "accesslog", "dropped", n-l.told)
-		l.told = n
-	}
-	return true
-}
-
-// more makes sure that out has something to write, if there is anything.
-func (l *Log) more() bool {
-	if l.to == nil {
-		return false
-	}
-	if l.at < len(l.out) {
-		return true
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.fill) == 0 {
-		return false
-	}
-	if l.out == nil {
-		l.out = make([]byte, 0, half)
-	}
-	l.fill, l.out, l.at = l.out[:0], l.fill, 0
-	return true
-}
-
-func (l *Log) write() bool {
-	p := l.out[l.at:]
-	n, err := l.to.Write(p)
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
-	}
-	l.written.Add(uint64(bytes.Count(p[:n], lineFeed)))
-	l.at += n
-	if err != nil || l.failing {
-		l.mu.Lock()
-		l.err = err
-		l.mu.Unlock()
-	}
-	switch {
-	case err != nil:
-		l.failing = true
-		l.log.Error("access log cannot be written; lines wait in memory, and are dropped when it is full",
-			"fold", "accesslog", "err", err, "dropped", l.dropped.Load())
-	case l.failing:
-		l.failing = false
-		l.told = l.dropped.Load()
-		l.log.Info("access log is written again", "dropped", l.told)
-	}
-	return err == nil
-}
-
-var lineFeed = []byte("\n")
-
-// change does what Use has said.
-func (l *Log) change() {
-	l.mu.Lock()
-	next, off := l.next, l.off
-	l.next, l.off = nil, false
-	l.mu.Unlock()
-	if next != nil {
-		l.closeOld()
-		l.to = next
-		// A line that broke off is written whole to the new place.
-		l.at = bytes.LastIndexByte(l.out[:l.at], '\n') + 1
-	}
-	if off {
-		l.end()
-	}
-}
-
-func (l *Log) closeOld() {
-	if l.to == nil {
-		return
-	}
-	if err := l.to.Close(); err != nil {
-		l.log.Error("access log was not closed well; its last lines may be lost", "fold", "accesslog", "err", err)
-	}
-	l.to = nil
-}
-
-// end writes all there is, drops what cannot be written, and gives the memory
-// back, unless the log is on again.
-func (l *Log) end() {
-	for l.more() && l.write() {
-	}
-	l.closeOld()
-	l.mu.Lock()
-	if l.on {
-		l.mu.Unlock()
-		return // the next place gets the rest
-	}
-	lost := bytes.Count(l.out[l.at:], lineFeed) + bytes.Count(l.fill, lineFeed)
-	l.fill, l.out, l.at = nil, nil, 0
-	l.err, l.failing = nil, false
-	l.mu.Unlock()
-	l.dropped.Add(uint64(lost))
-	if lost > 0 {
-		l.log.Error("access log could not be written to its end", "dropped", lost)
 	}
 }
