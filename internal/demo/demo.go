@@ -163,6 +163,9 @@ func startBackend() (*server, error) {
 func (s *server) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	s.http.ShutdownWithContext(ctx)
+	// A Shutdown before Serve has taken the listener is lost, so that its close
+	// is what Serve ends at.
+	s.accepted.Close()
 	<-s.done
+	s.http.ShutdownWithContext(ctx) // for what was accepted
 }

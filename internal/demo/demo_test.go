@@ -146,3 +146,13 @@ func TestATableThatCannotBeWrittenIsAnError(t *testing.T) {
 		}
 	}
 }
+
+func TestABackendThatIsStoppedAtOnceEnds(t *testing.T) {
+	for range 1000 {
+		s, err := startBackend()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.stop()
+	}
+}
