@@ -11,6 +11,16 @@ import (
 //go:embed default.yaml
 var defaultYAML []byte
 
+//go:embed minimal.yaml
+var minimalYAML string
+
+// Minimal returns the least configuration that is worth running, as a file of
+// it would be, for those who have the binary alone.
+func Minimal() string {
+	_, text, _ := strings.Cut(minimalYAML, "\n") // the first line is for editors
+	return text
+}
+
 // defaultsOf is default.yaml decoded, once: it is compiled in, so an error in
 // it is a bug that every test finds.
 var defaultsOf = sync.OnceValue(func() *Config {

@@ -19,8 +19,8 @@ const descriptorsClosing = 8
 const descriptorsListening = 8
 
 // Descriptors is how many file descriptors the configuration can need at one
-// time: each client, those that are being closed or turned away, each backend connection,
-// the listening sockets, and a base for the rest.
+// time: each client, those that are being closed or turned away, each backend
+// connection, the listening sockets, and a base for the rest.
 func (c *Config) Descriptors() int {
 	n := descriptorBase
 	for _, l := range c.Listeners {

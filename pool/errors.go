@@ -3,6 +3,7 @@ package pool
 import (
 	"errors"
 	"fmt"
+	"net"
 	"syscall"
 	"time"
 
@@ -35,7 +36,11 @@ type DialError struct {
 }
 
 func (e *DialError) Error() string {
-	text := fmt.Sprintf("backend %q: dial %s: %v", e.Backend, e.Address, e.Err)
+	cause := e.Err
+	if op, ok := errors.AsType[*net.OpError](cause); ok && op.Op == "dial" {
+		cause = op.Err // it would say the address again
+	}
+	text := fmt.Sprintf("backend %q: dial %s: %v", e.Backend, e.Address, cause)
 	if e.Failures > 0 {
 		text += fmt.Sprintf(" (failure %d in a row, next dial in %v)", e.Failures, e.Hold.Round(time.Millisecond))
 	}

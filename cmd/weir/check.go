@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bufio"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"syscall"
 
 	"weir/configs"
@@ -22,7 +24,10 @@ func newFlags(name string) *flag.FlagSet {
 func parse(fs *flag.FlagSet, args []string, stdout, stderr io.Writer, operands ...string) (code int, ok bool) {
 	switch err := fs.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		printFlags(fs, stdout)
+		if err := printHelp(fs, stdout, operands); err != nil {
+			fmt.Fprintf(stderr, "%s: %v\n", fs.Name(), err)
+			return exitFailed, false
+		}
 		return exitOK, false
 	case err != nil:
 		fmt.Fprintf(stderr, "%s: %v\n", fs.Name(), err)
@@ -38,29 +43,24 @@ func parse(fs *flag.FlagSet, args []string, stdout, stderr io.Writer, operands .
 	return exitOK, true
 }
 
+// printHelp begins with how the command is written: flags come before operands.
+func printHelp(fs *flag.FlagSet, w io.Writer, operands []string) error {
+	out := bufio.NewWriter(w) // it keeps the first error
+	fmt.Fprintf(out, "usage: %s\n\n", strings.Join(append([]string{fs.Name(), "[flags]"}, operands...), " "))
+	printFlags(fs, out)
+	return out.Flush()
+}
+
 func printFlags(fs *flag.FlagSet, w io.Writer) {
 	fmt.Fprintf(w, "flags of %s:\n", fs.Name())
 	fs.SetOutput(w)
 	fs.PrintDefaults()
 }
 
-// leastConfig is for those who have the binary and no files.
-const leastConfig = `listeners:
-  - name: web
-    protocol: http
-    address: 127.0.0.1:8080
-    backend: api
-backends:
-  - name: api
-    endpoints: [127.0.0.1:9001]
-    pool: {max_open: 64}
-admin: {address: 127.0.0.1:9900}
-`
-
 // load reads a configuration, and prints what is wrong with it unless it is ok.
 func load(path string, stderr io.Writer) (c *configs.Config, warnings []configs.Warning, ok bool) {
 	if path == "" {
-		fmt.Fprintf(stderr, "weir: -config FILE is needed. One that works, for a backend on port 9001:\n\n%s", leastConfig)
+		fmt.Fprintf(stderr, "weir: -config FILE is needed. One that works, for a backend on port 9001:\n\n%s", configs.Minimal())
 		return nil, nil, false
 	}
 	c, warnings, err := configs.Load(path)

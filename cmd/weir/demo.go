@@ -15,6 +15,7 @@ import (
 	"weir/configs"
 	"weir/internal/demo"
 	"weir/internal/oplog"
+	"weir/internal/storm"
 )
 
 func runDemo(args []string, stdout, stderr io.Writer) int {
@@ -22,7 +23,7 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 	once := fs.Bool("once", false, "end after the table instead of serving on")
 	n := fs.Int("n", 10_000, "requests of each storm")
 	c := fs.Int("c", 32, "connections at a time")
-	if code, ok := parseWithUsage(fs, "weir demo [flags]", args, stdout, stderr); !ok {
+	if code, ok := parse(fs, args, stdout, stderr); !ok {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -31,7 +32,7 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 	o := demo.Options{
 		Requests: *n, Concurrency: *c, Once: *once, Out: stdout, Terminal: f != nil && oplog.Terminal(f),
 	}
-	if err := o.Check(); err != nil {
+	if err := storm.CheckSize(*n, *c); err != nil {
 		fmt.Fprintln(stderr, "weir demo:", err)
 		return exitUsage
 	}

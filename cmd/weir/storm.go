@@ -2,9 +2,7 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -27,7 +25,7 @@ func runStorm(args []string, stdout, stderr io.Writer) int {
 	timeout := fs.Duration("timeout", 5*time.Second, "for each request")
 	limit := fs.Duration("limit", time.Minute, "for the whole storm")
 	remote := fs.Bool("remote", false, "allow a target that is not on this machine")
-	if code, ok := parseWithUsage(fs, "weir storm [flags] http://HOST:PORT/PATH", args, stdout, stderr, "http://HOST:PORT/PATH"); !ok {
+	if code, ok := parse(fs, args, stdout, stderr, "http://HOST:PORT/PATH"); !ok {
 		return code
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,19 +54,6 @@ func runStorm(args []string, stdout, stderr io.Writer) int {
 		return exitFailed
 	}
 	return exitOK
-}
-
-// parseWithUsage is parse with a line before the flags where help was asked for.
-func parseWithUsage(fs *flag.FlagSet, line string, args []string, stdout, stderr io.Writer, operands ...string) (code int, ok bool) {
-	var help bytes.Buffer
-	code, ok = parse(fs, args, &help, stderr, operands...)
-	if help.Len() > 0 {
-		if _, err := fmt.Fprintf(stdout, "usage: %s\n\n%s", line, &help); err != nil {
-			fmt.Fprintf(stderr, "%s: %v\n", fs.Name(), err)
-			return exitFailed, false
-		}
-	}
-	return code, ok
 }
 
 func printStorm(w io.Writer, r *storm.Result) error {

@@ -11,9 +11,10 @@ import (
 )
 
 // stream is standard error, shared by weir's own log and by the access log, if
-// that goes there, or standard output, for the access log. Lines come out one at a time, whole. A reader that has stopped
-// to read stops the access log, and costs lines of weir's own log: those come from
-// who serves or drains, and neither may wait for it.
+// that goes there, or standard output, for the access log. Lines come out one at
+// a time, whole. A reader that has stopped to read stops the access log, and costs
+// lines of weir's own log: those come from who serves or drains, and neither may
+// wait for it.
 type stream struct {
 	w     io.Writer
 	turn  chan struct{} // holds one token; who has it writes

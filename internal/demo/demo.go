@@ -40,10 +40,9 @@ type Options struct {
 // ErrInterrupted says that there is nothing to compare.
 var ErrInterrupted = errors.New("interrupted before the storms were through, so there is nothing to compare")
 
-// Run shows the table, and then serves until ctx ends. o has passed Check. The
-// error says that there is no table (ErrInterrupted if ctx ended first), that it
-// could not be written, or that it does not show what it should: then why is
-// written under it.
+// Run shows the table, and then serves until ctx ends. The error says that there
+// is no table (ErrInterrupted if ctx ended first), that it could not be written,
+// or that it does not show what it should: then why is written under it.
 func Run(ctx context.Context, o Options) error {
 	// Two addresses, so that the sockets of the direct storm are not taken
 	// for those that weir leaves.
@@ -98,17 +97,6 @@ func Run(ctx context.Context, o Options) error {
 		return failed
 	}
 	<-ctx.Done()
-	return nil
-}
-
-// Check refuses what a storm would.
-func (o *Options) Check() error {
-	switch {
-	case o.Requests < 1 || o.Requests > storm.MaxRequests:
-		return fmt.Errorf("-n %d: must be 1 to %d", o.Requests, storm.MaxRequests)
-	case o.Concurrency < 1 || o.Concurrency > storm.MaxConcurrency:
-		return fmt.Errorf("-c %d: must be 1 to %d", o.Concurrency, storm.MaxConcurrency)
-	}
 	return nil
 }
 

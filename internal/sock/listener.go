@@ -84,14 +84,13 @@ type Listener struct {
 	cut    bool // Close has interrupted the active ones
 	lots   map[time.Duration]*lot
 
-	open, parked       atomic.Int64
-	closing            atomic.Int64 // clients whose session is over, as far as open does not count them
-	refused            atomic.Int64 // clients that are being told so; they count in no other bound
-	accepted           atomic.Uint64
-	full, acceptErrors atomic.Uint64
-	lastError          atomic.Int64 // when an accept error was logged, Unix nanoseconds
-	lastFull           atomic.Int64 // the same for refused clients
-	closed             [hows]atomic.Uint64
+	open, parked        atomic.Int64
+	closing             atomic.Int64 // clients whose session is over, as far as open does not count them
+	refused             atomic.Int64 // clients that are being told so; they count in no other bound
+	accepted            atomic.Uint64
+	full, acceptErrors  atomic.Uint64
+	lastError, lastFull seldom // for the log
+	closed              [hows]atomic.Uint64
 }
 
 // ListenerStats is a Listener's state by value.
@@ -105,9 +104,10 @@ type ListenerStats struct {
 	Closed       [hows]uint64 // by How
 }
 
-// maxShards bounds the sockets of a TCP listener. Accepting is a small part of
-// the work, and eight loops of it keep more cores busy than a proxy has.
-const maxShards = 8
+// MaxShards bounds the sockets of a TCP listener whose options give no number.
+// Accepting is a small part of the work, and eight loops of it keep more cores
+// busy than a proxy has.
+const MaxShards = 8
 
 // Listen opens an address and starts to accept. A second Listener on the same
 // address is an error, in this process or another.
@@ -120,7 +120,7 @@ func Listen(opt ListenOptions) (*Listener, error) {
 		l.opt.Log = slog.New(slog.DiscardHandler)
 	}
 	if l.opt.Shards == 0 {
-		l.opt.Shards = min(runtime.NumCPU(), maxShards)
+		l.opt.Shards = min(runtime.NumCPU(), MaxShards)
 	}
 	if path, ok := cutUnix(opt.Address); ok {
 		if err := l.listenUnix(path); err != nil {
@@ -274,12 +274,19 @@ func (l *Listener) admit(c Conn, n *node) {
 
 // sayFull logs, once in ten seconds at most, that clients are refused.
 func (l *Listener) sayFull(most int64) {
-	now, last := time.Now().UnixNano(), l.lastFull.Load()
-	if now-last < int64(10*time.Second) || !l.lastFull.CompareAndSwap(last, now) {
-		return
+	if l.lastFull.now() {
+		l.opt.Log.Warn("max_clients is reached; new clients are refused",
+			"listener", l.opt.Address, "max_clients", most, "refused", l.full.Load())
 	}
-	l.opt.Log.Warn("max_clients is reached; new clients are refused",
-		"listener", l.opt.Address, "max_clients", most, "refused", l.full.Load())
+}
+
+// seldom is for what is news once in ten seconds.
+type seldom struct{ last atomic.Int64 } // Unix nanoseconds
+
+// now says whether it is time again, to one caller of all.
+func (s *seldom) now() bool {
+	now, last := time.Now().UnixNano(), s.last.Load()
+	return now-last > int64(10*time.Second) && s.last.CompareAndSwap(last, now)
 }
 
 func (l *Listener) enter(n *node) {
@@ -439,8 +446,7 @@ func (l *Listener) acceptError(err error, wait time.Duration) bool {
 		return true
 	}
 	l.acceptErrors.Add(1)
-	now := time.Now()
-	if last := l.lastError.Load(); now.UnixNano()-last > int64(10*time.Second) && l.lastError.CompareAndSwap(last, now.UnixNano()) {
+	if l.lastError.now() {
 		l.opt.Log.Error("cannot accept clients; they wait in the kernel's queue",
 			"listener", l.opt.Address, "err", err, "open", l.open.Load(), "retry_in", wait,
 			"hint", "raise the limit of open files (ulimit -n, LimitNOFILE=) or lower max_clients")

@@ -98,12 +98,23 @@ type target struct {
 // ErrRemote says that a target is not on this machine.
 var ErrRemote = errors.New("the target is not a loopback address")
 
-func (o *Options) check(ctx context.Context) (t target, err error) {
+// CheckSize refuses numbers of requests, and of connections at a time, that no
+// storm may have.
+func CheckSize(requests, concurrency int) error {
 	switch {
-	case o.Requests < 1 || o.Requests > MaxRequests:
-		return t, fmt.Errorf("-n %d: must be 1 to %d", o.Requests, MaxRequests)
-	case o.Concurrency < 1 || o.Concurrency > MaxConcurrency:
-		return t, fmt.Errorf("-c %d: must be 1 to %d", o.Concurrency, MaxConcurrency)
+	case requests < 1 || requests > MaxRequests:
+		return fmt.Errorf("-n %d: must be 1 to %d", requests, MaxRequests)
+	case concurrency < 1 || concurrency > MaxConcurrency:
+		return fmt.Errorf("-c %d: must be 1 to %d", concurrency, MaxConcurrency)
+	}
+	return nil
+}
+
+func (o *Options) check(ctx context.Context) (t target, err error) {
+	if err := CheckSize(o.Requests, o.Concurrency); err != nil {
+		return t, err
+	}
+	switch {
 	case o.Timeout <= 0 || o.Limit <= 0:
 		return t, fmt.Errorf("-timeout and -limit must be more than 0")
 	case o.Mode != ClientCloses && o.Mode != ServerCloses && o.Mode != Keepalive:

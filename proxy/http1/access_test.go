@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"slices"
 	"strings"
@@ -374,4 +375,24 @@ func TestAReloadTurnsTheLogOnAndOff(t *testing.T) {
 		t.Errorf("got %+v", all)
 	}
 	r.access.partly = true
+}
+
+// The connection of the first request is dead by then, so it is not the one that
+// the second request was, or was not, answered on.
+func TestALineOfARequestWithoutAConnectionSaysNothingOfADeadOne(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	r := newRig(t, rigOptions{backend: backend.Listener.Addr().String()})
+	ask := func() {
+		c := r.client()
+		defer c.Close()
+		c.send("GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+		io.ReadAll(c.br)
+	}
+	ask()
+	backend.Close()
+	ask()
+	l := r.access.lines(t, 2)[1]
+	if l.Status != 502 || l.Outcome != "dial_refused" || l.Reused {
+		t.Errorf("got %s", l.brief())
+	}
 }

@@ -22,6 +22,7 @@ func (s *session) exchange() (keep bool) {
 	s.answer.reset()
 	sent := false // it was sent on a connection that turned out dead
 	for {
+		s.tally.reused = false // of the connection before this one, which was dead
 		lease, k := s.acquire(be, sent)
 		if k != fault.None {
 			if again, rej := s.moved(k); rej != nil {
