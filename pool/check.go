@@ -32,7 +32,7 @@ func (p *Pool) unwanted(c *conn, now time.Duration) (why reason.Close, yes bool)
 		return reason.CloseDrain, true
 	case c.opts != p.opts && !c.opts.sameEndpoint(p.opts):
 		return reason.CloseGeneration, true
-	case p.surplus() > 0:
+	case p.surplus() > 0 || c.key.group.surplus() > 0:
 		return reason.CloseResized, true
 	case p.aged(c, now):
 		return reason.CloseAge, true

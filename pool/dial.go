@@ -23,8 +23,12 @@ func (p *Pool) plan() {
 		p.ringAt(p.hold.until, now)
 		return
 	}
-	p.closeColdest(p.need-p.coming(), reason.CloseKeyNeeded)
-	useful := min(p.need+warmNeed, p.opts.MaxOpen-p.main.open)
+	// A group's own idle ones first: they make room in the group and in the
+	// pool. Then those who have room in their group, or will, need places in
+	// the pool; and only those who have it now are of use to a dialer.
+	p.makeRoom()
+	p.closeColdest(nil, p.need-p.short-p.coming(), reason.CloseKeyNeeded)
+	useful := min(p.need-p.late+warmNeed, p.opts.MaxOpen-p.main.open)
 	for p.dialers < p.mostDialers() && p.dialers-p.main.n[dialing] < useful {
 		p.dialers++
 		p.group.Go(p.dial)
@@ -71,8 +75,7 @@ func (p *Pool) dial() {
 		}
 		c := &conn{pool: p, key: k, opts: p.opts, book: &p.main, born: p.now()}
 		p.main.enter()
-		k.n[dialing]++
-		k.recount()
+		k.enter()
 		p.count.opens[why]++
 		p.mu.Unlock()
 
@@ -111,16 +114,17 @@ func (c *conn) connect(ctx context.Context, key string, why reason.Open) error {
 }
 
 // nextDial says for which key to dial: that of the oldest waiter for whom no
-// connection is on the way, else the warm key. mu is held.
+// connection is on the way and whose group has room, else the warm key. mu is
+// held.
 func (p *Pool) nextDial() (*keyed, reason.Open, bool) {
 	if p.closed || p.hold.active(p.now()) || p.main.open >= p.opts.MaxOpen {
 		return nil, 0, false
 	}
-	if p.need > 0 {
+	if p.need > p.late {
 		p.scan++
 		for w := p.queue.Oldest(); w != nil; w = w.Newer() {
 			k := w.Want.key
-			if p.provided(w) {
+			if k.group.full() || p.provided(w) {
 				continue
 			}
 			if w.Want.fresh {
@@ -138,7 +142,7 @@ func (p *Pool) nextDial() (*keyed, reason.Open, bool) {
 // arrived finds the first use for a connection just dialled. mu is held.
 func (p *Pool) arrived(c *conn) {
 	now := p.now()
-	p.hold.ok()
+	p.answered()
 	c.key.hold.ok()
 	p.count.dials[DialOK]++
 	c.born, c.idleSince = now, now
@@ -169,8 +173,10 @@ func (p *Pool) failed(c *conn, err error) *DialError {
 	p.count.dials[classify(e)]++
 	hold := &p.hold
 	if e.KeyOnly {
-		p.hold.ok() // the endpoint did answer
+		p.answered()
 		hold = &k.hold
+	} else {
+		p.failing.Store(true)
 	}
 	hold.fail(e, now)
 	k.recount()
@@ -187,6 +193,20 @@ func (p *Pool) failed(c *conn, err error) *DialError {
 	p.plan()
 	return e
 }
+
+// answered ends hold-down: the endpoint did answer, or is another now. mu is
+// held.
+func (p *Pool) answered() {
+	p.hold.ok()
+	p.failing.Store(false)
+}
+
+// Failing is true from the first failed dial to the next one that the endpoint
+// answers, if only to refuse a key, or to an Apply that brings another endpoint:
+// for who has to say whether the backend is there, and has no connection to ask
+// it. It takes no lock. Nothing tries the endpoint on account of it: as long as
+// nobody needs a connection, it stays as it is.
+func (p *Pool) Failing() bool { return p.failing.Load() }
 
 // hopeless returns the error for a waiter that cannot be served before its
 // dials are held down no more: no connection that would do is open or on its

@@ -253,6 +253,12 @@ func TestAKeyErrorHoldsDownItsKeyAlone(t *testing.T) {
 		if n := x.Stats().Keys; n != 1 {
 			t.Errorf("%d keys are remembered", n)
 		}
+		x.Acquire(x.Context(), "bad")
+		x.apply(func(o *Options) { o.Stamp = "another password" })
+		settle()
+		if n := x.Stats().Keys; n != 0 {
+			t.Errorf("%d keys are remembered of the old endpoint", n)
+		}
 	})
 }
 

@@ -95,14 +95,24 @@ func localHint(err error) string {
 }
 
 // explain wraps what ended a wait.
-func (o *Options) explain(err error) error {
+func (o *Options) explain(err error) error { return o.explainWait(err, nil) }
+
+// explainWait wraps what ended the wait of one of g. It names the bound in the
+// way: as long as g is full, a place in the pool is of no use.
+func (o *Options) explainWait(err error, g *group) error {
+	bound := func() string {
+		if g.full() {
+			return fmt.Sprintf("%d connections of %q (users[].max_open)", g.most, g.name)
+		}
+		return fmt.Sprintf("%d connections (pool.max_open)", o.MaxOpen)
+	}
 	switch {
 	case errors.Is(err, ErrQueueFull):
-		return fmt.Errorf("backend %q: %w: %d may wait (queue.max) for %d connections (pool.max_open)",
-			o.Name, ErrQueueFull, o.QueueMax, o.MaxOpen)
+		return fmt.Errorf("backend %q: %w: %d may wait (queue.max) for %s",
+			o.Name, ErrQueueFull, o.QueueMax, bound())
 	case errors.Is(err, ErrQueueTimeout):
-		return fmt.Errorf("backend %q: %w: %v (queue.timeout) for one of %d connections (pool.max_open)",
-			o.Name, ErrQueueTimeout, o.QueueTimeout, o.MaxOpen)
+		return fmt.Errorf("backend %q: %w: %v (queue.timeout) for one of %s",
+			o.Name, ErrQueueTimeout, o.QueueTimeout, bound())
 	default:
 		if _, ok := errors.AsType[*DialError](err); ok {
 			return err // names the backend itself

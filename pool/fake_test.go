@@ -48,6 +48,7 @@ func (c *fakeConn) end() error {
 	c.b.mu.Lock()
 	defer c.b.mu.Unlock()
 	c.b.open--
+	c.b.openBy[c.key]--
 	c.b.ends = append(c.b.ends, c.id)
 	return nil
 }
@@ -62,6 +63,8 @@ type fakeBackend struct {
 	mu     sync.Mutex
 	open   int // between Connect's begin and the end of the connection
 	most   int
+	openBy map[string]int                          // as open, by key
+	onDial func(key string, openBy map[string]int) // called under mu at Connect's begin, this one counted
 	ids    int
 	dials  []time.Time // when each began
 	opened []string    // keys of those that succeeded, in order
@@ -78,6 +81,13 @@ func (b *fakeBackend) connect(ctx context.Context, key string) (sock.Conn, any, 
 	b.mu.Lock()
 	b.open++
 	b.most = max(b.most, b.open)
+	if b.openBy == nil {
+		b.openBy = make(map[string]int)
+	}
+	b.openBy[key]++
+	if b.onDial != nil {
+		b.onDial(key, b.openBy)
+	}
 	b.dials = append(b.dials, time.Now())
 	takes := b.takes
 	b.mu.Unlock()
@@ -97,6 +107,7 @@ func (b *fakeBackend) connect(ctx context.Context, key string) (sock.Conn, any, 
 	}
 	if err != nil {
 		b.open--
+		b.openBy[key]--
 		return nil, nil, err
 	}
 	b.ids++

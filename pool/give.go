@@ -44,13 +44,19 @@ func (p *Pool) handOver(c *conn) bool {
 }
 
 // claim takes the oldest waiter that c fits out of the queue, or returns nil.
-// Those before it were passed over. After it, give must follow.
+// Those before it that c's place would have helped were passed over. After it,
+// give must follow.
 func (p *Pool) claim(c *conn) *waiter {
+	if c.key.waiting == 0 {
+		return nil // a full group's waiters can make the queue long
+	}
 	for w := p.queue.Oldest(); w != nil; {
 		newer := w.Newer()
 		if w.Want.fits(c) && p.queue.Claim(w) {
 			for o := p.queue.Oldest(); o != newer; o = o.Newer() {
-				o.Passed++
+				if o.Want.key.group.useful(c) {
+					o.Passed++
+				}
 			}
 			return w
 		}
@@ -67,18 +73,33 @@ func (p *Pool) give(w *waiter, c *conn) {
 // starving says whether c's place should go to an older waiter it does not fit,
 // who has been passed over too often or has used up half of its patience. Such
 // a waiter gets a dial as soon as a place is free: nextDial goes by age. So
-// those for whom a place is about to be free need no other.
+// those for whom a place is about to be free need no other, and those whose
+// group is full need one of their own group's.
 func (p *Pool) starving(c *conn) bool {
 	if p.need == 0 || p.hold.active(p.now()) {
 		return false
 	}
-	coming := p.coming()
+	ours, coming := c.key.group, p.coming()
+	if p.need-p.short <= coming && (ours == nil || ours.short == 0) {
+		return false // whoever c's place would do for gets another
+	}
 	p.scan++
 	for w := p.queue.Oldest(); w != nil && !w.Want.fits(c); w = w.Newer() {
+		if p.provided(w) {
+			continue
+		}
+		g := w.Want.key.group
+		if g != nil && g.scan != p.scan {
+			g.scan, g.left = p.scan, g.coming()
+		}
+		full := g != nil && g.left == 0
 		switch {
-		case p.provided(w):
-		case coming > 0:
+		case coming > 0 && !full:
 			coming--
+			if g != nil {
+				g.left--
+			}
+		case full && g != ours:
 		case w.Passed >= mostPassed || w.Waited() > p.opts.QueueTimeout/2:
 			return true
 		}
@@ -164,11 +185,12 @@ func (p *Pool) execute() {
 	p.culls = p.culls[:0]
 }
 
-// closeColdest closes up to n connections, those idle longest, of whatever key.
-// What the reaper is looking at it leaves to the reaper. mu is held.
-func (p *Pool) closeColdest(n int, why reason.Close) {
+// closeColdest closes up to n connections, those idle longest, of whatever key
+// of g, or of all keys if g is nil. What the reaper is looking at it leaves to
+// the reaper. mu is held.
+func (p *Pool) closeColdest(g *group, n int, why reason.Close) {
 	for c := p.idle.oldest; c != nil && n > 0; c = c.newer {
-		if c.state == idle {
+		if c.state == idle && (g == nil || c.key.group == g) {
 			p.condemn(c, why)
 			n--
 		}

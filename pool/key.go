@@ -12,6 +12,7 @@ import (
 type keyed struct {
 	pool  *Pool
 	name  string
+	group *group // nil if it has no bound but the pool's
 	stack *puddle.Pool[*conn]
 
 	arriving *conn // what stack's constructor returns: it never dials itself
@@ -30,7 +31,7 @@ func (p *Pool) keyed(key string) *keyed {
 	if k := p.keys[key]; k != nil {
 		return k
 	}
-	k := &keyed{pool: p, name: key}
+	k := &keyed{pool: p, name: key, group: p.grouped(key)}
 	// The bound is the pool's, over all keys, and a reload may raise it, so
 	// puddle's is as good as none. The destructor runs in a goroutine of
 	// puddle's, which Pool.Close waits for through the census.
@@ -49,12 +50,21 @@ func (p *Pool) keyed(key string) *keyed {
 
 // forget drops k if nothing is left of it.
 func (p *Pool) forget(k *keyed) {
-	if k.waiting == 0 && k.count() == 0 && !k.hold.active(p.now()) {
+	gone := k.waiting == 0 && k.count() == 0 && !k.hold.active(p.now())
+	if gone && p.keys[k.name] == k { // not twice: it leaves its group
 		delete(p.keys, k.name)
+		k.group.leave()
 	}
 }
 
 func (k *keyed) count() int { return k.live() + k.n[dialing] + k.n[closing] }
+
+// enter books a connection that is about to be dialled.
+func (k *keyed) enter() {
+	k.n[dialing]++
+	k.group.enter()
+	k.recount()
+}
 
 // live is how many connections can serve or will again.
 func (k *keyed) live() int { return k.n[idle] + k.n[looking] + k.n[leased] }
@@ -67,6 +77,10 @@ func (k *keyed) recount() {
 		need = 0
 	}
 	k.pool.need += need - k.need
+	if g := k.group; g != nil {
+		g.need += need - k.need
+		g.recount()
+	}
 	k.need = need
 }
 

@@ -158,7 +158,7 @@ func (p *Pool) acquire(ctx context.Context, key string, fresh bool) (Lease, erro
 		l, err := p.queue.Await(w)
 		p.waits.Observe(time.Since(since))
 		if err != nil {
-			return Lease{}, p.refused(err)
+			return Lease{}, p.refused(k, err)
 		}
 		// One newly dialled is handed over as it is: a backend that
 		// accepts and hangs up would otherwise be dialled for ever.
@@ -203,11 +203,14 @@ func (p *Pool) join(ctx context.Context, k *keyed, fresh bool, since time.Time) 
 		return nil, err
 	}
 	spare := max(0, p.opts.MaxOpen-p.main.open) + p.main.n[dialing] + p.main.n[looking]
+	if g := k.group; g != nil {
+		spare = min(spare, max(0, g.most-g.open)+g.n[dialing]+g.n[looking])
+	}
 	w, err := p.queue.Join(ctx, want{k, fresh}, since, spare)
 	if err != nil {
 		p.count.queueFull++
 		p.forget(k)
-		return nil, p.errFull
+		return nil, p.queueFull(k.group)
 	}
 	p.count.mostWaiting = max(p.count.mostWaiting, p.queue.Len())
 	k.waiting++
@@ -216,8 +219,19 @@ func (p *Pool) join(ctx context.Context, k *keyed, fresh bool, since time.Time) 
 	return w, nil
 }
 
-// refused counts and explains what ended a wait.
-func (p *Pool) refused(err error) error {
+// queueFull is the refusal of a waiter of g. They come in storms. mu is held.
+func (p *Pool) queueFull(g *group) error {
+	if !g.full() {
+		return p.errFull
+	}
+	if g.errFull == nil {
+		g.errFull = p.opts.explainWait(ErrQueueFull, g)
+	}
+	return g.errFull
+}
+
+// refused counts and explains what ended a wait for k.
+func (p *Pool) refused(k *keyed, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
@@ -226,5 +240,5 @@ func (p *Pool) refused(err error) error {
 	case isContext(err):
 		p.count.left++
 	}
-	return p.opts.explain(err)
+	return p.opts.explainWait(err, k.group)
 }

@@ -30,6 +30,14 @@ type Options struct {
 	MinIdle int
 	WarmKey string
 
+	// Group names the group that key belongs to and the most sockets its keys
+	// may have together, counted as MaxOpen does (users[].max_open, the group
+	// being the user); less than 1 is no bound but MaxOpen. Nil is no groups.
+	// All keys of a group must give the same bound. It is called with the
+	// pool's lock held, for new keys, by Apply and by Stats: it must depend on
+	// key alone, be fast, and use nothing of the pool.
+	Group func(key string) (group string, most int)
+
 	IdleTimeout time.Duration // pool.idle_timeout; 0 is no limit
 	MaxLifetime time.Duration // pool.max_lifetime, give or take a tenth; 0 is no limit
 
@@ -83,6 +91,11 @@ func (o *Options) check() error {
 	need(o.Reserved >= 0, "reserved", o.Reserved, "must not be negative")
 	need(o.MinIdle >= 0 && o.MinIdle <= o.MaxOpen, "pool.min_idle", o.MinIdle,
 		fmt.Sprintf("must be 0 to pool.max_open, %d", o.MaxOpen))
+	if o.MinIdle > 0 {
+		name, most := o.group(o.WarmKey)
+		need(most < 1 || o.MinIdle <= most, "pool.min_idle", o.MinIdle,
+			fmt.Sprintf("must be 0 to users[].max_open of %q, %d", name, most))
+	}
 	need(o.IdleTimeout >= 0, "pool.idle_timeout", o.IdleTimeout, "must not be negative")
 	need(o.MaxLifetime >= 0, "pool.max_lifetime", o.MaxLifetime, "must not be negative")
 	need(o.DialTimeout > 0, "dial.timeout", o.DialTimeout, "must be more than 0")
@@ -92,6 +105,15 @@ func (o *Options) check() error {
 	need(o.QueueTimeout > 0, "queue.timeout", o.QueueTimeout, "must be more than 0")
 	need(o.Connect != nil, "Connect", nil, "a pool needs to be told how to connect")
 	return errors.Join(errs...)
+}
+
+// group is Group, if there is one.
+func (o *Options) group(key string) (name string, most int) {
+	if o.Group == nil {
+		return "", 0
+	}
+	name, most = o.Group(key)
+	return name, max(0, most)
 }
 
 func (o *Options) sameEndpoint(other *Options) bool {

@@ -28,25 +28,30 @@ type Pool struct {
 
 	// mu guards all below, the fields of conns and keys, and both queues.
 	// Under it there is no I/O: no dial, no look at a socket, no close, no
-	// log line, no hook. Each can take longer than a request may.
+	// log line, no hook. Each can take longer than a request may. (Group is
+	// called under it, because it only computes.)
 	mu      sync.Mutex
 	opts    *Options // replaced whole, never changed
 	errFull error    // refusals come in storms: built once for these opts
 	closed  bool
 	emptied chan struct{} // closed when closed and no socket is left
 
-	keys    map[string]*keyed
-	idle    idleList
-	queue   *limiter.Queue[Lease, want]
-	main    census // against MaxOpen
-	side    census // against Reserved
-	turns   *limiter.Queue[struct{}, struct{}]
-	need    int      // waiters, of all keys, for whom no connection is on the way
-	dialers int      // goroutines
-	scan    int      // see provided
-	culls   []*keyed // keys with condemned connections
-	scratch []*puddle.Resource[*conn]
-	rand    *rand.Rand
+	keys     map[string]*keyed
+	idle     idleList
+	queue    *limiter.Queue[Lease, want]
+	main     census // against MaxOpen
+	side     census // against Reserved
+	turns    *limiter.Queue[struct{}, struct{}]
+	need     int // waiters, of all keys, for whom no connection is on the way
+	groups   map[string]*group
+	short    int      // of need: their group has no place, nor one about to be free
+	late     int      // of need: their group has no place now
+	closable int      // idle connections whose place another key of their group needs
+	dialers  int      // goroutines
+	scan     int      // see provided
+	culls    []*keyed // keys with condemned connections
+	scratch  []*puddle.Resource[*conn]
+	rand     *rand.Rand
 
 	hold    holddown
 	learned idleLimit
@@ -63,6 +68,8 @@ type Pool struct {
 	count counters
 	waits hist.Hist
 	said  atomic.Int64 // the last LearnIdle, so that its repeats cost nothing
+
+	failing atomic.Bool // hold.failing, for who does not hold mu
 }
 
 // want is what a waiter waits for.
@@ -152,7 +159,11 @@ func (p *Pool) warmNeed() int {
 	if k.hold.active(p.now()) {
 		return 0
 	}
-	return max(0, p.opts.MinIdle-k.live()-k.n[dialing]-k.need)
+	lacks := max(0, p.opts.MinIdle-k.live()-k.n[dialing]-k.need)
+	if g := k.group; g != nil {
+		return min(lacks, max(0, g.most-g.open-g.need))
+	}
+	return lacks
 }
 
 func (p *Pool) noteWarm() {
@@ -181,7 +192,8 @@ func (p *Pool) leftQueue(w want) {
 // Apply changes the settings while the pool works. Connections stay, unless
 // Address or Stamp changed: then the idle are closed now and the leased when
 // they come back. A lower MaxOpen closes the coldest idle ones, and leased ones
-// as they come back; until the count is below it, nothing is dialled.
+// as they come back; until the count is below it, nothing is dialled. The same
+// goes for the bound of each group, and for keys that Group now puts elsewhere.
 func (p *Pool) Apply(o Options) error {
 	if err := o.check(); err != nil {
 		return err
@@ -201,18 +213,20 @@ func (p *Pool) Apply(o Options) error {
 	p.opts, p.errFull = &o, o.explain(ErrQueueFull)
 	p.queue.SetLimits(o.QueueMax, o.QueueTimeout)
 	p.turns.SetLimits(sideWaiters, o.QueueTimeout)
+	p.regroup()
 	if !o.sameEndpoint(old) {
 		// What the old endpoint did says nothing of the new one.
-		p.hold.ok()
+		p.answered()
 		p.learned = idleLimit{}
 		p.said.Store(0)
 		for _, k := range p.keys {
 			k.hold.ok()
 			k.recount()
+			p.forget(k) // hold-down may have been all there was
 		}
-		p.closeColdest(p.main.open, reason.CloseGeneration)
+		p.closeColdest(nil, p.main.open, reason.CloseGeneration)
 	}
-	p.closeColdest(p.surplus(), reason.CloseResized)
+	p.shrink()
 	if o.IdleTimeout != old.IdleTimeout || !o.sameEndpoint(old) {
 		p.toldLimit = 0
 		p.noteLimit()
@@ -236,7 +250,7 @@ func (p *Pool) Close(ctx context.Context) error {
 		p.closed = true
 		p.queue.FailAll(ErrClosed)
 		p.turns.FailAll(ErrClosed)
-		p.closeColdest(p.main.open, reason.CloseDrain)
+		p.closeColdest(nil, p.main.open, reason.CloseDrain)
 		p.alarm.timer.Stop()
 		p.noteEmpty()
 	}

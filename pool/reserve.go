@@ -89,7 +89,7 @@ func (p *Pool) sideArrived(c *conn) {
 	p.count.dials[DialOK]++
 	c.to(leased)
 	if p.hold.failing() && c.opts.sameEndpoint(p.opts) {
-		p.hold.ok()
+		p.answered()
 		p.plan()
 	}
 }

@@ -87,6 +87,7 @@ func (c *conn) to(next connState) {
 	if k := c.key; k != nil {
 		k.n[c.state]--
 		k.n[next]++
+		k.group.move(c.state, next)
 		k.recount()
 	}
 	c.state = next

@@ -86,6 +86,10 @@ type Stats struct {
 	MostOpen                             int // the highest Open ever was
 	Keys                                 int
 
+	// Groups has those whose keys have connections or waiters, by name; nil
+	// without Options.Group.
+	Groups map[string]GroupStats
+
 	Waiting     int // in the queue now
 	MostWaiting int
 
@@ -116,7 +120,7 @@ func (p *Pool) Stats() Stats {
 		MaxOpen: p.opts.MaxOpen, Reserved: p.opts.Reserved,
 		Dialing: b.n[dialing], Idle: b.n[idle] + b.n[looking], Leased: b.n[leased], Closing: b.n[closing],
 		Open: b.open, SideOpen: p.side.open, MostOpen: b.most, Keys: len(p.keys),
-		Waiting: p.queue.Len(), MostWaiting: n.mostWaiting,
+		Groups: p.groupStats(), Waiting: p.queue.Len(), MostWaiting: n.mostWaiting,
 		Opens: make(map[reason.Open]uint64), Dials: make(map[DialResult]uint64),
 		Closes: make(map[reason.Close]uint64), Hows: make(map[sock.How]uint64),
 		HandOvers: n.handOvers, Waits: p.waits.Snapshot(), FailedFast: n.failedFast,

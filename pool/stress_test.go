@@ -25,10 +25,19 @@ import (
 //   - the books are empty after Close
 func TestStressOwnershipUnderTraffic(t *testing.T) {
 	for seed := range uint64(100) {
-		if !stress(t, seed) {
+		if !stress(t, seed, load{keys: []string{"a", "a", "b"}}) {
 			return
 		}
 	}
+}
+
+// load is what one stress test does that others do not.
+type load struct {
+	keys  []string                     // drawn from for every lease
+	set   func(*Options, *fakeBackend) // before the pool is made
+	next  func(*rand.Rand, *Options)   // what else a reload changes
+	check func(*Pool) error            // at any moment
+	after func(Stats) error
 }
 
 const (
@@ -39,7 +48,7 @@ const (
 	stressOps      = 150
 )
 
-func stress(t *testing.T, seed uint64) (ok bool) {
+func stress(t *testing.T, seed uint64, ld load) (ok bool) {
 	t.Helper()
 	b := &fakeBackend{}
 	o := testOptions(b)
@@ -56,6 +65,9 @@ func stress(t *testing.T, seed uint64) (ok bool) {
 			return &KeyError{errors.New("denied")}
 		}
 		return nil
+	}
+	if ld.set != nil {
+		ld.set(&o, b)
 	}
 	p, err := New(o)
 	if err != nil {
@@ -80,7 +92,7 @@ func stress(t *testing.T, seed uint64) (ok bool) {
 	middle := make(chan struct{}) // closed when a good share was served, or all is over
 	var once sync.Once
 	for i := range stressWorkers {
-		w := &stressWorker{pool: p, id: int64(i + 1), r: rand.New(rand.NewPCG(seed, uint64(i))), fault: fault}
+		w := &stressWorker{pool: p, id: int64(i + 1), r: rand.New(rand.NewPCG(seed, uint64(i))), keys: ld.keys, fault: fault}
 		workers.Go(func() {
 			for range stressOps {
 				if w.once(ctx) && served.Add(1) == stressOps {
@@ -99,11 +111,19 @@ func stress(t *testing.T, seed uint64) (ok bool) {
 			next := *p.options()
 			next.MaxOpen = 2 + r.IntN(stressMaxOpen-1)
 			next.Stamp = fmt.Sprint(r.IntN(20) / 19)
+			if ld.next != nil {
+				ld.next(r, &next)
+			}
 			if err := p.Apply(next); err != nil && !errors.Is(err, ErrClosed) {
 				fault("Apply: %v", err)
 			}
-			if s := p.Stats(); s.Waiting > stressQueue+stressMaxOpen {
+			if s := p.Stats(); s.Waiting > o.QueueMax+stressMaxOpen {
 				fault("%d wait", s.Waiting)
+			}
+			if ld.check != nil {
+				if err := ld.check(p); err != nil {
+					fault("%v", err)
+				}
 			}
 			runtime.Gosched()
 		}
@@ -130,7 +150,7 @@ func stress(t *testing.T, seed uint64) (ok bool) {
 	if b.most > stressMaxOpen+stressReserved || s.MostOpen > stressMaxOpen {
 		fault("%d sockets at once, %d by the pool's count", b.most, s.MostOpen)
 	}
-	if s.MostWaiting > stressQueue+stressMaxOpen {
+	if s.MostWaiting > o.QueueMax+stressMaxOpen {
 		fault("%d waited at once", s.MostWaiting)
 	}
 	var opens, dials, closes uint64
@@ -149,6 +169,11 @@ func stress(t *testing.T, seed uint64) (ok bool) {
 	if served.Load() == 0 {
 		fault("nobody was served: %+v", s)
 	}
+	if ld.after != nil {
+		if err := ld.after(s); err != nil {
+			fault("%v: %+v", err, s)
+		}
+	}
 	return wrong.Load() == 0
 }
 
@@ -156,16 +181,15 @@ type stressWorker struct {
 	pool  *Pool
 	id    int64
 	r     *rand.Rand
+	keys  []string
 	fault func(string, ...any)
 }
 
 // once leases a connection, checks that nobody else has it, and gives it back
 // in one of the ways there are.
 func (w *stressWorker) once(ctx context.Context) bool {
-	r, key := w.r, "a"
-	if r.IntN(3) == 0 {
-		key = "b"
-	}
+	r := w.r
+	key := w.keys[r.IntN(len(w.keys))]
 	if r.IntN(4) == 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, time.Duration(r.IntN(2000))*time.Microsecond)
