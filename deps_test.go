@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"internal/reason":    {},
 	"internal/sock":      {},
 	"proxy/fault":        {},
+	"proxy/mysql/lex":    {},
 	"proxy/mysql/wire":   {},
 	"tcpstat":            {},
 	"configs":            {},
@@ -35,7 +36,7 @@ var arrows = map[string][]string{
 	"pool":    {"limiter", "internal/hist", "internal/reason", "internal/sock"},
 
 	"proxy/http1": front,
-	"proxy/mysql": append([]string{"proxy/mysql/wire"}, front...),
+	"proxy/mysql": append([]string{"proxy/mysql/lex", "proxy/mysql/wire"}, front...),
 	"proxy/tcp":   front,
 	// The server knows fronts by an interface, so none of them is here.
 	"proxy": {"internal/hist", "internal/reason", "internal/sock", "proxy/fault"},
@@ -65,7 +66,7 @@ var libraries = map[string][]string{
 	"golang.org/x/sys":                {"internal/sock", "internal/testnet", "tcpstat", "cmd/weir"},
 	"filippo.io/edwards25519":         {"proxy/mysql/wire"},
 	"github.com/google/go-cmp":        {}, // tests only
-	"github.com/go-sql-driver/mysql":  {},
+	"github.com/go-sql-driver/mysql":  {"internal/demo", "internal/storm", "internal/testnet"}, // clients, never the front
 	"github.com/rogpeppe/go-internal": {},
 }
 

@@ -31,14 +31,20 @@ func sample() Snapshot {
 			Shed:        []Count{{"queue_full", 12}},
 			Requests:    []RequestCount{{"api", "2xx", 19000}, {"", "bad_request", 3}},
 			RequestTime: h.Snapshot(),
-		}},
+		}, {Name: "db", MySQL: true, Logins: 3}},
 		Backends: []BackendSnapshot{{
 			Name: "api", Idle: 3, Leased: 4, Dialing: 1,
 			Dials:        []Count{{"ok", 64}, {"refused", 2}},
 			Closed:       []Count{{"idle", 5}},
 			StaleRetries: 1,
 			AcquireWait:  h.Snapshot(),
+		}, {
+			Name: "orders",
+			MySQL: &MySQLSnapshot{
+				IdleAttached: 11, Resets: []Count{{"later", 40}, {"closed", 0}}, Users: []UserSnapshot{{"app", 5}},
+			},
 		}},
+		SlowLogDropped:   8,
 		Reloads:          []Count{{"ok", 2}, {"refused", 1}},
 		AccessLogDropped: 9,
 	}
@@ -125,6 +131,12 @@ func TestAScrapeShowsTheSnapshotsValues(t *testing.T) {
 		`weir_stale_retries_total{backend="api"} 1`,
 		`weir_config_reloads_total{result="ok"} 2`,
 		`weir_access_log_dropped_total{} 9`,
+		`weir_slow_query_log_dropped_total{} 8`,
+		`weir_mysql_logins{listener="db"} 3`,
+		`weir_mysql_idle_attached{backend="orders"} 11`,
+		`weir_mysql_resets_total{backend="orders",kind="later"} 40`,
+		`weir_mysql_resets_total{backend="orders",kind="closed"} 0`,
+		`weir_backend_user_connections{backend="orders",user="app"} 5`,
 		`weir_request_seconds{listener="web"} le=4.096e-06 1`,
 		`weir_request_seconds{listener="web"} le=0.001048576 2`,
 		`weir_request_seconds{listener="web"} count=3 sum=3600.001003 buckets=28`,
@@ -133,6 +145,22 @@ func TestAScrapeShowsTheSnapshotsValues(t *testing.T) {
 		if !slices.Contains(values, want) {
 			t.Errorf("the scrape lacks %s; it has\n%s", want, strings.Join(values, "\n"))
 		}
+	}
+}
+
+func TestMySQLMetricsAreShownForMySQLAlone(t *testing.T) {
+	_, values := exposition(t, Options{Snapshot: sample, Version: "test"})
+	n := 0
+	for _, v := range values {
+		if !strings.HasPrefix(v, "weir_mysql_") && !strings.HasPrefix(v, "weir_backend_user_") {
+			continue
+		}
+		if n++; strings.Contains(v, `"web"`) || strings.Contains(v, `"api"`) {
+			t.Errorf("of what speaks HTTP: %s", v)
+		}
+	}
+	if n != 5 {
+		t.Errorf("%d values are shown, want 5", n)
 	}
 }
 

@@ -54,8 +54,17 @@ var metrics = []metric{
 				out(bit(l.Accepting), l.Name)
 			}
 		}},
+	{"weir_mysql_logins", gauge, []string{"listener"},
+		"Clients that are logging in now. Above max_logins they are refused.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				if l.MySQL {
+					out(float64(l.Logins), l.Name)
+				}
+			}
+		}},
 	{"weir_requests_total", counter, []string{"listener", "backend", "outcome"},
-		"Requests that ended, by outcome: the response's status class, or the fault that weir answered for. backend is empty where none was chosen.",
+		"Requests and MySQL commands that ended, by outcome: the response's status class, ok or error as the MySQL server said, or the fault that weir answered for. backend is empty where none was chosen.",
 		func(s *Snapshot, out emit) {
 			for _, l := range s.Listeners {
 				for _, r := range l.Requests {
@@ -93,6 +102,25 @@ var metrics = []metric{
 				counts(out, b.Closed, b.Name)
 			}
 		}},
+	{"weir_backend_user_connections", gauge, []string{"backend", "user"},
+		"Connections to the backend now of a user that has a max_open of its own, idle ones included.",
+		func(s *Snapshot, out emit) {
+			databases(s, func(name string, db *MySQLSnapshot) {
+				for _, u := range db.Users {
+					out(float64(u.Open), name, u.Name)
+				}
+			})
+		}},
+	{"weir_mysql_idle_attached", gauge, []string{"backend"},
+		"Connections to the backend that clients hold now without a command under way.",
+		func(s *Snapshot, out emit) {
+			databases(s, func(name string, db *MySQLSnapshot) { out(float64(db.IdleAttached), name) })
+		}},
+	{"weir_mysql_resets_total", counter, []string{"backend", "kind"},
+		"Connections to the backend that a client gave back, by when what it had left there is undone: with the next client's first command (later), at once (now), never as there was nothing (skipped), or by closing the connection (closed).",
+		func(s *Snapshot, out emit) {
+			databases(s, func(name string, db *MySQLSnapshot) { counts(out, db.Resets, name) })
+		}},
 	{"weir_stale_retries_total", counter, []string{"backend"},
 		"Requests sent a second time because a kept connection turned out dead before it had answered anything.",
 		func(s *Snapshot, out emit) {
@@ -106,6 +134,9 @@ var metrics = []metric{
 	{"weir_access_log_dropped_total", counter, nil,
 		"Lines of the access log that were lost because it could not be written, or not fast enough.",
 		func(s *Snapshot, out emit) { out(float64(s.AccessLogDropped)) }},
+	{"weir_slow_query_log_dropped_total", counter, nil,
+		"Lines of the slow-query log that were lost because it could not be written, or not fast enough.",
+		func(s *Snapshot, out emit) { out(float64(s.SlowLogDropped)) }},
 }
 
 // timing is a metric of type histogram.
@@ -118,14 +149,14 @@ type timing struct {
 
 var timings = []timing{
 	{"weir_request_seconds", []string{"listener"},
-		"Time from the first byte of a request to the last byte of its response.",
+		"Time from the first byte of a request or MySQL command to the last byte of its response.",
 		func(s *Snapshot, out func(*hist.Snapshot, ...string)) {
 			for i := range s.Listeners {
 				out(&s.Listeners[i].RequestTime, s.Listeners[i].Name)
 			}
 		}},
 	{"weir_acquire_wait_seconds", []string{"backend"},
-		"Time that a request stood in the queue for a connection to the backend; those that found an idle one are not in it.",
+		"Time that a request or a MySQL session stood in the queue for a connection to the backend; those that found an idle one are not in it.",
 		func(s *Snapshot, out func(*hist.Snapshot, ...string)) {
 			for i := range s.Backends {
 				out(&s.Backends[i].AcquireWait, s.Backends[i].Name)
@@ -141,6 +172,15 @@ const (
 func counts(out emit, cs []Count, label ...string) {
 	for _, c := range cs {
 		out(float64(c.N), append(label[:len(label):len(label)], c.Label)...)
+	}
+}
+
+// databases calls f for each backend that is one.
+func databases(s *Snapshot, f func(name string, db *MySQLSnapshot)) {
+	for _, b := range s.Backends {
+		if b.MySQL != nil {
+			f(b.Name, b.MySQL)
+		}
 	}
 }
 

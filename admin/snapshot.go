@@ -13,6 +13,7 @@ type Snapshot struct {
 	Reloads   []Count // by result
 
 	AccessLogDropped uint64 // lines
+	SlowLogDropped   uint64 // lines of the slow-query log
 }
 
 // Count is a number of events with a word for what they were.
@@ -31,6 +32,9 @@ type ListenerSnapshot struct {
 	Shed         []Count // by reason
 	Requests     []RequestCount
 	RequestTime  hist.Snapshot // first byte of the head to last byte of the response
+
+	MySQL  bool
+	Logins int // clients that are logging in; MySQL only
 }
 
 // RequestCount is how many requests of a listener ended in one way.
@@ -48,4 +52,19 @@ type BackendSnapshot struct {
 	Closed                []Count // by reason
 	StaleRetries          uint64
 	AcquireWait           hist.Snapshot // from asking for a connection to having it
+
+	MySQL *MySQLSnapshot // nil for other protocols
+}
+
+// MySQLSnapshot is what a MySQL backend has beyond others.
+type MySQLSnapshot struct {
+	IdleAttached int     // connections held by clients that are silent
+	Resets       []Count // by kind
+	Users        []UserSnapshot
+}
+
+// UserSnapshot is a user with a bound of its own on backend connections.
+type UserSnapshot struct {
+	Name string
+	Open int
 }

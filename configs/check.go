@@ -25,9 +25,11 @@ func (ch *checker) run() {
 	for i := range ch.c.Backends {
 		ch.backend(&ch.c.Backends[i], fmt.Sprintf("backends[%d]", i))
 	}
+	ch.protocol()
 	ch.unused()
 	ch.addresses()
 	ch.memory()
+	ch.slowQueryLog()
 }
 
 // sorted gives the warnings in the order of the file.
@@ -99,12 +101,15 @@ func (ch *checker) listener(l *Listener, path string) {
 	ch.refers(l.Backend, path+".backend")
 	ch.routes(l, path+".routes")
 
-	if ch.good(path+".max_header", path+".max_uri") && l.MaxURI > l.MaxHeader {
+	if ch.good(path+".protocol", path+".max_header", path+".max_uri") && l.MaxURI > l.MaxHeader {
 		if ch.set[path+".max_uri"] {
 			ch.reject(path+".max_uri", "must be at most max_header, which is %s: the head holds the target; is %s", l.MaxHeader, l.MaxURI)
 		} else {
 			ch.reject(path+".max_header", "must be at least max_uri, which is %s by default: the head holds the target; write max_uri too", l.MaxURI)
 		}
+	}
+	if l.MaxLogins > l.MaxClients && ch.set[path+".max_logins"] {
+		ch.warn(path+".max_logins", "has no effect: it is more than max_clients, which is %d", l.MaxClients)
 	}
 	for i, p := range l.TrustedProxies {
 		if p.Bits() == 0 {

@@ -7,8 +7,10 @@ func (ch *checker) backend(b *Backend, path string) {
 		ch.reject(path+".endpoints", "has %d entries; this version takes one endpoint for each backend", n)
 	}
 	ch.pool(b, path)
+	ch.users(b, path)
+	ch.backendTLS(b, path+".tls")
 	if b.Queue.Max == 0 && ch.set[path+".queue.timeout"] {
-		ch.warn(path+".queue.timeout", "has no effect: queue.max 0 lets no request wait")
+		ch.warn(path+".queue.timeout", "has no effect: queue.max 0 lets none wait")
 	}
 }
 
@@ -58,7 +60,9 @@ const (
 func (ch *checker) memory() {
 	var open int
 	for _, b := range ch.c.Backends {
-		open += b.Pool.MaxOpen
+		if b.Protocol != ProtocolMySQL { // there packets are passed on as they come
+			open += b.Pool.MaxOpen
+		}
 	}
 	want := Size(open) * (requestBuffer + responseBuffer)
 	if have := ch.c.Memory.Buffers; want > have {

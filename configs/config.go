@@ -8,7 +8,9 @@ import (
 // The tags of a field:
 //
 //	key     its name in the file
-//	need    "yes": must be there; else the name of the key that may stand in its place
+//	need    "yes": must be there
+//	oneof   a group: exactly one of its keys must be there
+//	only    the protocol that has the key: in an entry of another one it is an error
 //	range   least..most, both allowed, in the units of the value
 //	enum    the words that are allowed
 //	form    what a text must look like (forms.go)
@@ -48,50 +50,56 @@ type Listener struct {
 	// Name of the listener in logs and metrics.
 	Name string `key:"name" need:"yes" form:"name"`
 	// Protocol that clients speak.
-	Protocol string `key:"protocol" need:"yes" enum:"http"`
+	Protocol string `key:"protocol" need:"yes" enum:"http mysql"`
 	// Where to listen: host:port, :port, unix:/path, or a list of these. The host is an IP address.
 	Address []Address `key:"address" need:"yes" form:"listen" single:"yes"`
-	// Name of the backend that gets every request. Write routes instead to choose by host and path.
-	Backend string `key:"backend" need:"routes" form:"name"`
+	// Name of the backend that gets every request. Write routes instead to choose by host and path (http).
+	Backend string `key:"backend" oneof:"target" form:"name"`
 	// Choice of a backend by host and path: first by host, then by the longest path. No match is answered with 404.
-	Routes []Route `key:"routes" need:"backend"`
-	// Most clients connected at one time. One more is answered with 503 and closed.
+	Routes []Route `key:"routes" oneof:"target" only:"http"`
+	// Most clients connected at one time. One more is answered with 503 (http) or error 1040 (mysql) and closed.
 	MaxClients int `key:"max_clients" range:"1..10000000"`
+	// Most clients that are logging in at one time. One more is answered with error 1040 and closed.
+	MaxLogins int `key:"max_logins" range:"1..1000000" only:"mysql"`
 	// How a finished client connection is closed: quiet answers the client's FIN with a reset where nothing can be lost and leaves no TIME_WAIT, graceful answers with a FIN.
 	Close string `key:"close" enum:"quiet graceful"`
 	// Wake up for a client only when its first bytes are there (TCP_DEFER_ACCEPT). Without effect on unix sockets.
-	DeferAccept bool `key:"defer_accept"`
+	DeferAccept bool `key:"defer_accept" only:"http"`
 	// Longest request head, the request line included. A longer one is answered with 431. Response heads (502) and trailers have the same bound.
-	MaxHeader Size `key:"max_header" range:"1KiB..1MiB"`
+	MaxHeader Size `key:"max_header" range:"1KiB..1MiB" only:"http"`
 	// Longest request target. A longer one is answered with 414.
-	MaxURI Size `key:"max_uri" range:"64B..1MiB"`
+	MaxURI Size `key:"max_uri" range:"64B..1MiB" only:"http"`
 	// Longest request body. A longer one is answered with 413.
-	MaxBody Size `key:"max_body" range:"1B..1024GiB" absent:"no limit"`
+	MaxBody Size `key:"max_body" range:"1B..1024GiB" absent:"no limit" only:"http"`
 	// How long weir waits for a client.
 	Timeouts ClientTimeouts `key:"timeouts"`
-	// Networks and addresses that may connect. Others are answered with 403.
+	// Certificate for clients that ask for TLS.
+	TLS ListenerTLS `key:"tls" only:"mysql" absent:"TLS is not offered"`
+	// Networks and addresses that may connect. Others are answered with 403 (http) or error 1130 (mysql).
 	Allow []netip.Prefix `key:"allow" absent:"everyone"`
 	// Networks and addresses of proxies whose X-Forwarded-* and Forwarded are believed. Others have theirs replaced.
-	TrustedProxies []netip.Prefix `key:"trusted_proxies" absent:"none"`
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" absent:"none" only:"http"`
 	// Send X-Forwarded-For, -Proto and -Host to the backend.
-	XForwarded bool `key:"x_forwarded"`
+	XForwarded bool `key:"x_forwarded" only:"http"`
 	// Send Forwarded (RFC 7239) to the backend.
-	Forwarded bool `key:"forwarded"`
+	Forwarded bool `key:"forwarded" only:"http"`
 	// Name that weir adds to Via (RFC 9110, section 7.6.3) in both directions.
-	Via string `key:"via" form:"token" absent:"no Via is added"`
+	Via string `key:"via" form:"token" absent:"no Via is added" only:"http"`
 	// X-Request-Id: pass leaves it as the client sent it, make adds one where it is missing.
-	RequestID string `key:"request_id" enum:"pass make"`
+	RequestID string `key:"request_id" enum:"pass make" only:"http"`
 }
 
 // ClientTimeouts bound each wait for a client.
 type ClientTimeouts struct {
+	// From the connection to the end of the login. Then the client is closed.
+	Login time.Duration `key:"login" only:"mysql"`
 	// From the first byte of a request to the end of its head. Then 408. A new client that sends nothing is closed after it.
-	Header time.Duration `key:"header"`
+	Header time.Duration `key:"header" only:"http"`
 	// Longest silence inside a request body. Then 408.
-	BodyIdle time.Duration `key:"body_idle"`
+	BodyIdle time.Duration `key:"body_idle" only:"http"`
 	// Longest time in which a client takes no byte of a response. Then the connection is dropped.
 	Send time.Duration `key:"send"`
-	// Longest wait for the next request on an open connection, and longest silence of a WebSocket.
+	// Longest wait for the next request or command on an open connection, and longest silence of a WebSocket.
 	Idle time.Duration `key:"idle"`
 }
 
@@ -119,14 +127,24 @@ type Backend struct {
 	Endpoints []Endpoint `key:"endpoints" need:"yes"`
 	// Connections to the backend.
 	Pool Pool `key:"pool"`
-	// Requests that wait for a connection.
+	// Requests, or MySQL sessions, that wait for a connection.
 	Queue Queue `key:"queue"`
 	// How new connections are made.
 	Dial Dial `key:"dial"`
 	// How long weir waits for the backend.
-	Timeouts BackendTimeouts `key:"timeouts"`
+	Timeouts BackendTimeouts `key:"timeouts" only:"http"`
+	// Accounts that clients log in with, and weir too: a client and its backend connection are of one user.
+	Users []User `key:"users" need:"yes" only:"mysql"`
+	// How MySQL sessions are served.
+	MySQL MySQL `key:"mysql" only:"mysql"`
+	// TLS to the backend.
+	TLS BackendTLS `key:"tls" only:"mysql"`
 	// Share of requests that may be sent a second time after a reused connection was found dead. 0% means never.
-	RetryBudget Percent `key:"retry_budget" range:"0%..100%"`
+	RetryBudget Percent `key:"retry_budget" range:"0%..100%" only:"http"`
+
+	// Protocol is http or mysql, and not a key: it is that of the listeners that
+	// use the backend, or shows in the keys of one that none uses.
+	Protocol string
 }
 
 // Endpoint is one address of a backend.
@@ -149,17 +167,17 @@ type Pool struct {
 	MaxLifetime time.Duration `key:"max_lifetime"`
 }
 
-// Queue bounds the requests that wait for a connection.
+// Queue bounds the requests, or MySQL sessions, that wait for a connection.
 type Queue struct {
-	// Most requests that wait at one time. One more is answered with 503 at once; 0 lets none wait.
+	// Most that wait at one time. One more is answered with 503 (http) or error 1040 (mysql) at once; 0 lets none wait.
 	Max int `key:"max" range:"0..1000000"`
-	// Longest wait. Then 503.
+	// Longest wait. Then 503 (http) or error 1040 (mysql).
 	Timeout time.Duration `key:"timeout"`
 }
 
 // Dial bounds the making of new connections.
 type Dial struct {
-	// Longest time for one connection to be made.
+	// Longest time for one connection to be made, the login at a MySQL backend included.
 	Timeout time.Duration `key:"timeout"`
 	// Most connections begun per second, evenly spaced. Left out, it is 4 x max_open a second, and at least 50/s.
 	Rate Rate `key:"rate" range:"1/s..1000000/s"`
@@ -190,7 +208,9 @@ type Log struct {
 	// Least level that is written.
 	Level string `key:"level" enum:"debug info warn error"`
 	// Where the access log goes, a line of JSON for each request: none, stderr, stdout, or the path of a file, which SIGUSR1 opens anew.
-	Access string `key:"access" form:"accesslog"`
+	Access string `key:"access" form:"logfile"`
+	// Where the slow-query log goes, a line of JSON for each MySQL query that took mysql.slow or longer: as in access.
+	SlowQuery string `key:"slow_query" form:"logfile"`
 }
 
 // Drain says how weir stops.

@@ -17,10 +17,17 @@ import (
 
 var update = flag.Bool("update", false, "write schema.json and the expected messages in testdata")
 
-var shipped = []string{"default.yaml", "minimal.yaml", "http.yaml"}
+var shipped = []string{"default.yaml", "minimal.yaml", "http.yaml", "mysql.yaml"}
 
 // sameConfig compares two configurations, leaving out which keys were written.
-var sameConfig = []cmp.Option{cmpopts.IgnoreUnexported(Config{}), cmpopts.EquateComparable(netip.Prefix{})}
+// The secrets of users are Diff's to compare.
+var sameConfig = []cmp.Option{cmpopts.IgnoreUnexported(Config{}, User{}), cmpopts.EquateComparable(netip.Prefix{})}
+
+// TestMain has the secret that mysql.yaml wants from the environment.
+func TestMain(m *testing.M) {
+	os.Setenv("APP_PASSWORD", "quite secret")
+	os.Exit(m.Run())
+}
 
 func mustParse(t testing.TB, text string) *Config {
 	t.Helper()
@@ -41,6 +48,17 @@ backends:
     endpoints: [127.0.0.1:9001]
 `
 
+const mysqlBase = `listeners:
+  - name: db
+    protocol: mysql
+    address: 127.0.0.1:3306
+    backend: orders
+backends:
+  - name: orders
+    endpoints: [127.0.0.1:3307]
+    users: [{name: app, no_password: true}]
+`
+
 func TestShippedFilesLoadWithoutWarnings(t *testing.T) {
 	for _, name := range shipped {
 		_, warns, err := Load(name)
@@ -56,18 +74,25 @@ func TestShippedFilesLoadWithoutWarnings(t *testing.T) {
 // A comment #key: value in default.yaml is a key without a default value.
 var commented = regexp.MustCompile(`(?m)^( *)#([ a-z_-])`)
 
+var index = regexp.MustCompile(`\[[0-9]+\]`)
+
 func TestDefaultFileHoldsEveryKey(t *testing.T) {
 	text := string(defaultYAML)
 	_, text, _ = strings.Cut(text, "listeners:")
 	text = "listeners:" + commented.ReplaceAllString(text, "$1$2")
 	text = strings.Replace(text, "    backend: api", "   ", 1) // routes stand in its place
-	c := mustParse(t, text)
+	file := filepath.Join(t.TempDir(), "b")
+	if err := os.WriteFile(file, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("A_PASSWORD", "secret")
+	c := mustParse(t, strings.Replace(text, "/run/secrets/b", file, 1))
+	written := map[string]bool{}
+	for path := range c.set {
+		written[index.ReplaceAllString(path, "[]")] = true
+	}
 	for _, path := range KeyPaths() {
-		at := strings.ReplaceAll(path, "[]", "[0]")
-		if path == "listeners[].backend" {
-			continue
-		}
-		if !c.IsSet(at) {
+		if !written[path] {
 			t.Errorf("default.yaml has no %s", path)
 		}
 	}
@@ -76,6 +101,8 @@ func TestDefaultFileHoldsEveryKey(t *testing.T) {
 func TestWritingTheDefaultsChangesNothing(t *testing.T) {
 	written := mustParse(t, string(defaultYAML))
 	left := mustParse(t, base)
+	db := mustParse(t, mysqlBase)
+	left.Listeners, left.Backends = append(left.Listeners, db.Listeners...), append(left.Backends, db.Backends...)
 	if diff := cmp.Diff(left, written, sameConfig...); diff != "" {
 		t.Errorf("base and default.yaml differ:\n%s", diff)
 	}
@@ -177,12 +204,17 @@ func TestEveryKeyIsDocumentedWithItsDefault(t *testing.T) {
 		}
 		want := ""
 		switch {
-		case f.need == "yes":
+		case f.need:
 			want = "needed"
+		case f.oneof != "":
 		case f.absent != "":
 			want = f.absent
-		case isLeaf(f.typ) && path != "listeners[].backend" && !strings.Contains(path, "routes[]"):
-			want = "`" + valueAt(def, path) + "`"
+		case isLeaf(f.typ) && !strings.Contains(path, "routes[]"):
+			http, mysql := valueAt(def, path, ProtocolHTTP), valueAt(def, path, ProtocolMySQL)
+			want = "`" + http + "`"
+			if http != mysql {
+				want += " for http, `" + mysql + "` for mysql"
+			}
 		}
 		switch have, ok := rows[path]; {
 		case !ok:
@@ -197,19 +229,30 @@ func TestEveryKeyIsDocumentedWithItsDefault(t *testing.T) {
 	}
 }
 
-// valueAt reads the leaf at a path with [] standing for the first entry.
-func valueAt(c *Config, path string) string {
-	v := reflect.ValueOf(*c)
+// valueAt reads the leaf at a path with [] standing for the first entry of a
+// protocol, or of the one protocol that has a key of the path.
+func valueAt(c *Config, path, protocol string) string {
+	v, list := reflect.ValueOf(*c), reflect.Value{}
 	for part := range strings.SplitSeq(path, ".") {
 		key, isList := strings.CutSuffix(part, "[]")
 		for _, f := range fieldsOf(v.Type()) {
-			if f.key == key {
-				v = v.Field(f.index)
-				break
+			if f.key != key {
+				continue
 			}
+			if f.only != "" && f.only != protocol {
+				return valueAt(c, path, f.only)
+			}
+			v = v.Field(f.index)
+			break
 		}
-		if isList {
-			v = v.Index(0)
+		if !isList {
+			continue
+		}
+		list, v = v, v.Index(0)
+		for i := range list.Len() {
+			if p, ok := protocolOf(list.Index(i)); ok && p == protocol {
+				v = list.Index(i)
+			}
 		}
 	}
 	return formatScalar(v)

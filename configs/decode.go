@@ -18,14 +18,17 @@ type decoder struct {
 	marks map[string]mark   // path to the place of its value
 	set   map[string]bool   // paths that the file wrote
 	short map[string]string // paths of values written in their short form, to what the file shows
-	elem  func(reflect.Type) reflect.Value
+	elem  func(t reflect.Type, protocol string) reflect.Value
+
+	protocols protocols
+	speaks    speech // of the listener or backend that is being decoded
 }
 
-// newDecoder returns a decoder that begins each element of a list of structs
-// as a copy of what elem gives for its type.
-func newDecoder(file string, elem func(reflect.Type) reflect.Value) *decoder {
+// newDecoder returns a decoder of the file whose tree is root, that begins each
+// element of a list of structs as what elem gives for its type and protocol.
+func newDecoder(file string, root *node, elem func(reflect.Type, string) reflect.Value) *decoder {
 	return &decoder{
-		file: file, elem: elem,
+		file: file, elem: elem, protocols: protocolsIn(root),
 		wrong: map[string]bool{}, marks: map[string]mark{}, set: map[string]bool{}, short: map[string]string{},
 	}
 }
@@ -53,7 +56,7 @@ func (d *decoder) value(n *node, f field, v reflect.Value, path string) {
 	d.set[path] = true
 	d.marks[path] = n.mark()
 	if n.kind == nullKind {
-		d.fail(n.mark(), path, "has no value; write one%s", orLeaveOut(f))
+		d.fail(n.mark(), path, "has no value; write one%s", d.orLeaveOut(f))
 		return
 	}
 	t := v.Type()
@@ -95,27 +98,42 @@ func (d *decoder) list(n *node, f field, v reflect.Value, path string) {
 		d.fail(n.mark(), path, "must be a list, is %s", n.kind)
 		return
 	case len(items) == 0:
-		d.fail(n.mark(), path, "is an empty list; write one entry at least%s", orLeaveOut(f))
+		d.fail(n.mark(), path, "is an empty list; write one entry at least%s", d.orLeaveOut(f))
 		return
 	}
-	et := v.Type().Elem()
 	out := reflect.MakeSlice(v.Type(), len(items), len(items))
 	for i, item := range items {
-		if !isLeaf(et) {
-			out.Index(i).Set(d.elem(et))
-		}
-		d.value(item, f, out.Index(i), fmt.Sprintf("%s[%d]", path, i))
+		d.entry(item, f, out.Index(i), fmt.Sprintf("%s[%d]", path, i))
 	}
 	v.Set(out)
 }
 
+// entry decodes one value of a list. Of a listener and a backend the protocol
+// is known before its keys are read, in whatever order they stand.
+func (d *decoder) entry(n *node, f field, v reflect.Value, path string) {
+	outer := d.speaks
+	defer func() { d.speaks = outer }()
+	if s, ok := d.protocols.of(v.Type(), n); ok {
+		d.speaks = s
+	}
+	if !isLeaf(v.Type()) {
+		v.Set(d.elem(v.Type(), d.speaks.protocol))
+	}
+	if v.Type() == reflect.TypeFor[Backend]() {
+		v.FieldByName("Protocol").SetString(d.speaks.protocol)
+	}
+	d.value(n, f, v, path)
+}
+
 // orLeaveOut says what leaving the key out does, for keys that may be.
-func orLeaveOut(f field) string {
+func (d *decoder) orLeaveOut(f field) string {
 	switch {
-	case f.need == "yes":
+	case f.need:
 		return ""
-	case f.need != "":
-		return ", or write " + f.need + " instead"
+	case len(f.rivals) == 1 && f.rivals[0].has(d.speaks.protocol):
+		return ", or write " + f.rivals[0].key + " instead"
+	case f.oneof != "":
+		return ""
 	case f.absent != "":
 		return ", or leave the key out for " + f.absent
 	}
@@ -170,13 +188,13 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 			d.value(n, fields[0], v.Field(fields[0].index), p)
 			return
 		}
-		d.fail(n.mark(), path, "must be a mapping with keys such as %s, is %s", fields[0].key, n.kind)
+		d.fail(n.mark(), path, "must be a mapping with keys such as %s, is %s", keysOf(v.Type(), d.speaks.protocol)[0], n.kind)
 		return
 	}
 	seen := map[string]int{}
 	meant := map[string]bool{} // keys that a misspelt one stands for
 	for i, k := range n.keys {
-		p := join(path, shownKey(k.text))
+		p := join(path, d.shownKeyOf(k, v.Type()))
 		if first, twice := seen[k.text]; twice {
 			d.fail(k.mark(), p, "appears twice; first on line %d", first)
 			continue
@@ -184,37 +202,20 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 		seen[k.text] = k.line
 		at := slices.IndexFunc(fields, func(f field) bool { return f.key == k.text })
 		if at < 0 {
-			near := suggest(k.text, keysOf(v.Type()))
+			near := suggest(k.text, keysOf(v.Type(), d.speaks.protocol))
 			if near != "" {
 				meant[near] = true
 			}
 			d.fail(k.mark(), p, "unknown key%s", d.hint(k.text, near, v.Type()))
 			continue
 		}
+		if f := fields[at]; !f.has(d.speaks.protocol) {
+			d.fail(k.mark(), p, "is a key of protocol %s; this %s%s", f.only, d.speaks, d.inItsPlace(f))
+			continue
+		}
 		d.value(n.items[i], fields[at], v.Field(fields[at].index), p)
 	}
 	d.needs(n, fields, seen, meant, path)
-}
-
-// needs reports keys that are missing, and pairs of which only one may be
-// there. A key that a misspelt one stands for is reported with that one, and
-// counts as wrong here, not as missing.
-func (d *decoder) needs(n *node, fields []field, seen map[string]int, meant map[string]bool, path string) {
-	for _, f := range fields {
-		_, there := seen[f.key]
-		_, other := seen[f.need]
-		switch {
-		case !there && (meant[f.key] || meant[f.need]):
-			d.wrong[join(path, f.key)] = true
-		case f.need == "yes" && !there:
-			d.fail(n.mark(), join(path, f.key), "is missing; it has no default")
-		case f.need == "" || f.need == "yes":
-		case there && other && f.key < f.need: // one of the two reports
-			d.fail(d.marks[join(path, f.need)], join(path, f.need), "stands beside %s; keep one of the two", f.key)
-		case !there && !other && f.key < f.need:
-			d.fail(n.mark(), join(path, f.key), "is missing; write %s, or %s", f.key, f.need)
-		}
-	}
 }
 
 // hint says what an unknown key most likely meant: a key with nearly that
@@ -231,7 +232,17 @@ func (d *decoder) hint(key, near string, t reflect.Type) string {
 			return "; it belongs at " + p
 		}
 	}
-	return "; there are: " + strings.Join(keysOf(t), ", ")
+	return "; there are: " + strings.Join(keysOf(t, d.speaks.protocol), ", ")
+}
+
+// shownKeyOf is a key as messages show it. Beside a secret a word that is near
+// no key may be a part of it, cut off by a comma: there it is not shown.
+func (d *decoder) shownKeyOf(k *node, t reflect.Type) string {
+	hidden := slices.ContainsFunc(fieldsOf(t), func(f field) bool { return f.typ == hiddenType })
+	if hidden && suggest(k.text, keysOf(t, "")) == "" {
+		return hiddenText
+	}
+	return shownKey(k.text)
 }
 
 // shownKey keeps a word of the file from breaking the one line of its message.

@@ -28,7 +28,7 @@ var defaultsOf = sync.OnceValue(func() *Config {
 	if yerr != nil {
 		panic("BUG: default.yaml: " + yerr.Error())
 	}
-	d := newDecoder("default.yaml", func(t reflect.Type) reflect.Value { return reflect.Zero(t) })
+	d := newDecoder("default.yaml", root, func(t reflect.Type, _ string) reflect.Value { return reflect.New(t).Elem() })
 	c := new(Config)
 	d.structure(root, reflect.ValueOf(c).Elem(), "")
 	if len(d.errs.List) > 0 {
@@ -38,7 +38,7 @@ var defaultsOf = sync.OnceValue(func() *Config {
 })
 
 // Default returns what default.yaml says: every default, and one listener and
-// one backend as examples. The caller owns the value.
+// one backend of each protocol as examples. The caller owns the value.
 func Default() *Config {
 	c, _, err := Parse("default.yaml", defaultYAML)
 	if err != nil {
@@ -55,22 +55,34 @@ func newConfig() *Config {
 	return &c
 }
 
-// newElement is the beginning of each entry of a list: the entry of
-// default.yaml without its examples, which are the keys that are needed.
-func newElement(t reflect.Type) reflect.Value {
+// newElement is the beginning of each entry of a list: the entry of that
+// protocol in default.yaml, without its examples, which are the keys that are
+// needed.
+func newElement(t reflect.Type, protocol string) reflect.Value {
 	v := reflect.New(t).Elem()
 	switch t {
 	case reflect.TypeFor[Listener]():
-		v.Set(reflect.ValueOf(defaultsOf().Listeners[0]))
+		v.Set(reflect.ValueOf(ofProtocol(defaultsOf().Listeners, protocol)))
 	case reflect.TypeFor[Backend]():
-		v.Set(reflect.ValueOf(defaultsOf().Backends[0]))
+		v.Set(reflect.ValueOf(ofProtocol(defaultsOf().Backends, protocol)))
 	}
 	for _, f := range fieldsOf(t) {
-		if f.need != "" {
+		if f.need || f.oneof != "" {
 			v.Field(f.index).SetZero()
 		}
 	}
 	return v
+}
+
+// ofProtocol finds the entry of a protocol, and gives the first for one that
+// is not known: that is an error elsewhere.
+func ofProtocol[T any](entries []T, protocol string) T {
+	for _, e := range entries {
+		if p, _ := protocolOf(reflect.ValueOf(e)); p == protocol {
+			return e
+		}
+	}
+	return entries[0]
 }
 
 // The dial rate follows max_open, so that a pool can refill in a quarter of a

@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"fmt"
 	"reflect"
 	"strconv"
 	"strings"
@@ -31,9 +30,10 @@ func (c Change) String() string {
 }
 
 // Diff lists what changed from old to new, in the order of the schema.
-// Listeners and backends are the same if their names are, routes if host and
-// path are; the order of these lists is no change. Values of set_header are
-// not shown, as they may be secrets.
+// Listeners, backends and users are the same if their names are, routes if host
+// and path are; the order of these lists is no change. Values of set_header and
+// secrets of users are not shown. A secret that a file or the environment gives
+// and that has changed there is a change too.
 func Diff(old, new *Config) []Change {
 	var d differ
 	d.structure(reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem(), "", false)
@@ -57,6 +57,8 @@ func (d *differ) structure(a, b reflect.Value, path string, restart bool) {
 			d.entries(x, y, p, rs, identity(f.typ.Elem()))
 		case f.typ.Kind() == reflect.Map:
 			d.texts(x, y, p, rs)
+		case f.typ == hiddenType:
+			d.hidden(x.String(), y.String(), p, rs)
 		default:
 			if s, t := show(x, f), show(y, f); s != t {
 				d.add(p, s, t, rs)
@@ -69,7 +71,7 @@ func (d *differ) structure(a, b reflect.Value, path string, restart bool) {
 // configurations, nil for lists that are compared as one value.
 func identity(t reflect.Type) func(reflect.Value) string {
 	switch t {
-	case reflect.TypeFor[Listener](), reflect.TypeFor[Backend]():
+	case reflect.TypeFor[Listener](), reflect.TypeFor[Backend](), reflect.TypeFor[User]():
 		return func(v reflect.Value) string { return v.FieldByName("Name").String() }
 	case reflect.TypeFor[Route]():
 		return func(v reflect.Value) string {
@@ -92,15 +94,68 @@ func (d *differ) entries(a, b reflect.Value, path string, restart bool, name fun
 	for i := range a.Len() {
 		n := name(a.Index(i))
 		if now, ok := is[n]; ok {
-			d.structure(a.Index(i), now, fmt.Sprintf("%s[%s]", path, n), restart)
+			d.entry(a.Index(i), now, named(path, n), restart)
 		} else {
-			d.add(fmt.Sprintf("%s[%s]", path, n), "removed", "", restart)
+			d.add(named(path, n), "removed", "", restart)
 		}
 	}
 	for i := range b.Len() {
 		if n := name(b.Index(i)); !was[n].IsValid() {
-			d.add(fmt.Sprintf("%s[%s]", path, n), "", "added", restart)
+			d.add(named(path, n), "", "added", restart)
 		}
+	}
+}
+
+// named is the path of an entry. Only a user's name can need quotes.
+func named(path, name string) string {
+	if !onlyBytes(name, func(c byte) bool { return c > 0x20 && c < 0x7f }) {
+		name = strconv.Quote(name)
+	}
+	return path + "[" + name + "]"
+}
+
+// entry compares an entry of a list with what it has become. Of one that
+// changed its protocol nothing else is compared: the keys are others.
+func (d *differ) entry(a, b reflect.Value, path string, restart bool) {
+	was, _ := protocolOf(a)
+	if is, ok := protocolOf(b); ok && was != is {
+		d.add(path+".protocol", was, is, true)
+		return
+	}
+	d.structure(a, b, path, restart)
+	if u, ok := a.Interface().(User); ok {
+		d.sources(u, b.Interface().(User), path, restart)
+	}
+}
+
+// sources finds a secret that changed where it is, while its place stayed.
+func (d *differ) sources(a, b User, path string, restart bool) {
+	if a.read == nil || b.read == nil || a.read() == b.read() {
+		return
+	}
+	switch {
+	case a.PasswordFile != "" && a.PasswordFile == b.PasswordFile:
+		d.add(path+".password_file", aValue, anotherValue, restart)
+	case a.PasswordEnv != "" && a.PasswordEnv == b.PasswordEnv:
+		d.add(path+".password_env", aValue, anotherValue, restart)
+	}
+}
+
+// What stands for values that are not shown.
+const (
+	aValue       = "(a value)"
+	anotherValue = "(another value)"
+)
+
+func (d *differ) hidden(a, b, path string, restart bool) {
+	switch {
+	case a == b:
+	case a == "":
+		d.add(path, "", "added", restart)
+	case b == "":
+		d.add(path, "removed", "", restart)
+	default:
+		d.add(path, aValue, anotherValue, restart)
 	}
 }
 
@@ -111,7 +166,7 @@ func (d *differ) texts(a, b reflect.Value, path string, restart bool) {
 		if v, ok := new[k]; !ok {
 			d.add(join(path, k), "removed", "", restart)
 		} else if v != old[k] {
-			d.add(join(path, k), "(a value)", "(another value)", restart)
+			d.add(join(path, k), aValue, anotherValue, restart)
 		}
 	}
 	for _, k := range sortedKeys(b) {

@@ -13,7 +13,9 @@ import (
 // Effective writes the whole configuration as YAML: what the file said, and
 // the defaults for the rest, each marked. Read again, it gives an equal Config.
 // Keys that stand for nothing when they are left out appear as comments. It
-// shows the values of set_header, as the file does.
+// shows the values of set_header, as the file does, but no password and no
+// hash: where the file holds one, a comment says so, and what was written is
+// not a whole configuration.
 func Effective(c *Config, w io.Writer) error {
 	p := printer{c: c}
 	p.structure(reflect.ValueOf(c).Elem(), "", "", "")
@@ -22,8 +24,9 @@ func Effective(c *Config, w io.Writer) error {
 }
 
 type printer struct {
-	out bytes.Buffer
-	c   *Config
+	out      bytes.Buffer
+	c        *Config
+	protocol string // of the listener or backend that is being written
 }
 
 // structure writes the keys of v. The first line begins with lead, which is
@@ -31,11 +34,17 @@ type printer struct {
 func (p *printer) structure(v reflect.Value, path, lead, indent string) {
 	for _, f := range fieldsOf(v.Type()) {
 		fv, fp := v.Field(f.index), join(path, f.key)
-		if f.need != "yes" && fv.IsZero() && (f.absent != "" || f.need != "") {
-			if f.absent != "" {
-				// On a line of its own, before the dash if that is still to come.
-				fmt.Fprintf(&p.out, "%s# %s: not set (%s)\n", indent, f.key, f.absent)
-			}
+		// A comment is on a line of its own, before the dash if that is still to come.
+		switch {
+		case !f.has(p.protocol):
+			continue
+		case fv.IsZero() && f.absent != "":
+			fmt.Fprintf(&p.out, "%s# %s: not set (%s)\n", indent, f.key, f.absent)
+			continue
+		case fv.IsZero() && f.oneof != "":
+			continue
+		case f.typ == hiddenType:
+			fmt.Fprintf(&p.out, "%s# %s: %s\n", indent, f.key, hiddenText)
 			continue
 		}
 		p.out.WriteString(lead + f.key + ":")
@@ -67,7 +76,12 @@ func (p *printer) value(v reflect.Value, path, indent string) {
 		p.origin(path)
 	default:
 		p.out.WriteByte('\n')
+		outer := p.protocol
+		defer func() { p.protocol = outer }()
 		for i := range v.Len() {
+			if protocol, ok := protocolOf(v.Index(i)); ok {
+				p.protocol = protocol
+			}
 			p.structure(v.Index(i), fmt.Sprintf("%s[%d]", path, i), indent+"- ", indent+"  ")
 		}
 	}

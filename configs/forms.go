@@ -21,7 +21,16 @@ var forms = map[string]func(string) error{
 	"admin":  adminForm,
 	"socket": socketForm,
 
-	"accesslog": accessLogForm,
+	"logfile": logFileForm,
+	"file":    fileForm,
+
+	"username":   usernameForm,
+	"variable":   variableForm,
+	"password":   passwordForm,
+	"nativehash": nativeHashForm,
+	"version":    versionForm,
+	"database":   databaseForm,
+	"servername": serverNameForm,
 }
 
 const maxName = 63
@@ -194,32 +203,45 @@ func socketForm(s string) error {
 	return err
 }
 
-// What log.access can say beside the path of a file.
+// What log.access and log.slow_query can say beside the path of a file.
 const (
 	AccessNone   = "none"
 	AccessStderr = "stderr"
 	AccessStdout = "stdout"
 )
 
-// accessLogForm takes a path only if it looks like one: off or a typing error
+// logFileForm takes a path only if it looks like one: off or a typing error
 // would else become a file that nobody looks for.
-func accessLogForm(s string) error {
-	const most = 4095 // PATH_MAX, without its end
+func logFileForm(s string) error {
 	switch {
 	case s == AccessNone || s == AccessStderr || s == AccessStdout:
 		return nil
 	case s == "":
 		return errors.New("must not be empty; write none, stderr, stdout, or the path of a file")
+	case standardStream(s) != "":
+		return fmt.Errorf("%q would open that place a second time, and lines there overwrite each other; write %s", clip(s), standardStream(s))
+	}
+	if err := fileForm(s); err != nil {
+		return err
+	}
+	if !strings.ContainsAny(s, "/.") {
+		return fmt.Errorf("%q is none of: none, stderr, stdout, a path; for a file of that name write ./%s", clip(s), clip(s))
+	}
+	return nil
+}
+
+// fileForm takes the path of a file, absolute or not.
+func fileForm(s string) error {
+	const most = 4095 // PATH_MAX, without its end
+	switch {
+	case s == "":
+		return errors.New("must not be empty; write the path of a file")
 	case len(s) > most:
 		return fmt.Errorf("has %d bytes; a path holds %d", len(s), most)
 	case hasControl(s):
 		return fmt.Errorf("%q must not hold control characters", clip(s))
-	case standardStream(s) != "":
-		return fmt.Errorf("%q would open that place a second time, and lines there overwrite each other; write %s", clip(s), standardStream(s))
 	case strings.HasSuffix(s, "/"):
 		return fmt.Errorf("%q is a directory; write the path of a file", clip(s))
-	case !strings.ContainsAny(s, "/."):
-		return fmt.Errorf("%q is none of: none, stderr, stdout, a path; for a file of that name write ./%s", clip(s), clip(s))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,7 +13,8 @@ import (
 )
 
 // FuzzParse holds three promises: no input panics, each error has a place and
-// one line, and what was accepted reads the same after Effective has written it.
+// one line, and what was accepted reads the same after Effective has written it,
+// or is refused for the secrets that were left out.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*.yaml")
 	if err != nil || len(files) == 0 {
@@ -27,6 +29,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(input))
 	}
 	f.Add([]byte(routed))
+	f.Add([]byte(mysqlFull))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, warns, err := Parse("weir.yaml", data)
 		for _, w := range warns {
@@ -47,6 +50,13 @@ func FuzzParse(f *testing.F) {
 			t.Fatal(err)
 		}
 		again, warnsAgain, err := Parse("effective", b.Bytes())
+		if hides(c) {
+			es, ok := errors.AsType[*Errors](err)
+			if !ok || slices.ContainsFunc(es.List, func(e Error) bool { return !strings.Contains(e.Text, "has no secret; write one of") }) {
+				t.Fatalf("%v\nfor left out secrets in:\n%s", err, b.String())
+			}
+			return
+		}
 		if err != nil {
 			t.Fatalf("%v\nin the effective configuration:\n%s", err, b.String())
 		}
@@ -63,6 +73,13 @@ func FuzzParse(f *testing.F) {
 		if c.CheckLimits(uint64(c.Descriptors())) != nil {
 			t.Fatal("the limit asked for is not enough")
 		}
+	})
+}
+
+// hides says whether a user's secret stands in the file.
+func hides(c *Config) bool {
+	return slices.ContainsFunc(c.Backends, func(b Backend) bool {
+		return slices.ContainsFunc(b.Users, func(u User) bool { return u.Password != "" || u.NativeHash != "" })
 	})
 }
 

@@ -25,14 +25,16 @@ const (
 
 // Load reads and checks the file of that path. An error is an *Errors.
 func Load(path string) (*Config, []Warning, error) {
-	data, err := readFile(path)
+	data, err := readRegular(path, maxFile)
 	if err != nil {
 		return nil, nil, &Errors{List: []Error{{File: path, Text: err.Error()}}}
 	}
 	return Parse(path, data)
 }
 
-func readFile(path string) ([]byte, error) {
+// readRegular reads a file of at most that many bytes, and one more of a longer
+// one: the caller refuses that.
+func readRegular(path string, most int) ([]byte, error) {
 	// Stat follows symbolic links, as a mounted ConfigMap is made of them. It
 	// comes first because opening a pipe that nobody writes to never returns.
 	info, err := os.Stat(path)
@@ -47,9 +49,8 @@ func readFile(path string) ([]byte, error) {
 		return nil, withoutPath(err)
 	}
 	defer f.Close()
-	// One byte over the limit is enough for parseYAML to refuse it, whatever
-	// the file's size says: files of /proc say 0.
-	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	// Whatever the file's size says: files of /proc say 0.
+	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
 	return data, withoutPath(err)
 }
 
@@ -142,6 +143,10 @@ func syntaxError(data []byte, err error) *Error {
 		return e
 	}
 	e.Text = "not valid YAML: " + le.Message
+	if strings.Contains(le.Message, "unknown anchor") {
+		// The message has the name, which may be a secret without its quotes.
+		e.Text = "not valid YAML: no value has this alias's name"
+	}
 	if at := le.ContextMark; at.Line > 0 && at.Line < e.Line {
 		e.Text += fmt.Sprintf(" (%s that began at line %d)", le.ContextMsg, at.Line)
 	}
@@ -159,7 +164,7 @@ func syntaxHint(data []byte, line, col int, le *yaml.LoadError) string {
 	case strings.HasPrefix(strings.TrimLeft(text, " "), "\t"):
 		return "this line begins with a tab, YAML indents with spaces"
 	case strings.Contains(le.ContextMsg, "alias") || strings.Contains(le.Message, "unknown anchor"):
-		return "a value that begins with a star stands for another one; quote it if it is a text: \"*.shop.test\""
+		return "a value that begins with a star stands for another one; quote it if it is a text, as a host or a hash: \"*.shop.test\""
 	case strings.Contains(text, "[::") || strings.Contains(text, "]:"):
 		return "quote an IPv6 address: \"[::1]:8080\""
 	case strings.Contains(le.Message, "cannot start any token") && col <= len(at):
@@ -224,7 +229,7 @@ func (c *converter) convert(y *yaml.Node) *node {
 		return c.alias(y)
 	}
 	if y.Style&yaml.TaggedStyle != 0 {
-		return c.fail(y, "the tag %q is not taken; write the value alone", clip(y.Tag))
+		return c.fail(y, "a tag is not taken; write the value alone, in quotes if it begins with !")
 	}
 	if y.Anchor != "" {
 		c.open[y] = true

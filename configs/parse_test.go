@@ -137,6 +137,7 @@ func TestHostileFilesEndSoon(t *testing.T) {
 		"unknown keys":  numbered("k%d_%[2]d: 1\n"),
 		"set and cut":   "listeners: [{routes: [{set_header: {" + numbered("a%d: b%[2]d, ")[:maxFile/2] + "z: z}, remove_header: [" + numbered("a%d%[2]d, ")[:maxFile/3] + "z]}]}]\n",
 		"no such":       "backends: [{name: api}]\nlisteners:\n" + numbered("- {backend: x%d-%[2]d}\n"),
+		"users":         "backends:\n- users:\n" + numbered("  - {name: a%d, b%[2]d: c}\n"),
 		"addresses":     "listeners:\n" + numbered("- {address: \"127.%[2]d.%d.%d:80\"}\n"),
 		"bad addresses": "listeners:\n- address: [" + numbered("127.%[2]d.%d.%d:80x, ") + "]\n",
 	} {

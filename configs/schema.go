@@ -13,7 +13,10 @@ type field struct {
 	key     string
 	index   int
 	typ     reflect.Type
-	need    string
+	need    bool
+	oneof   string
+	rivals  []field // the others of oneof
+	only    string
 	enum    []string
 	least   string
 	most    string
@@ -41,7 +44,7 @@ func fieldsOf(t reflect.Type) []field {
 		}
 		f := field{
 			key: key, index: i, typ: sf.Type,
-			need: sf.Tag.Get("need"), form: sf.Tag.Get("form"), absent: sf.Tag.Get("absent"),
+			need: sf.Tag.Get("need") != "", oneof: sf.Tag.Get("oneof"), only: sf.Tag.Get("only"), form: sf.Tag.Get("form"), absent: sf.Tag.Get("absent"),
 			enum:  strings.Fields(sf.Tag.Get("enum")),
 			short: sf.Tag.Get("short") != "", single: sf.Tag.Get("single") != "",
 			restart: sf.Tag.Get("reload") == "restart", secret: sf.Tag.Get("secret") != "",
@@ -51,6 +54,13 @@ func fieldsOf(t reflect.Type) []field {
 			f.least, f.most = "1ms", "8760h"
 		}
 		out = append(out, f)
+	}
+	for i, f := range out {
+		for _, r := range out {
+			if f.oneof != "" && f.oneof == r.oneof && f.key != r.key {
+				out[i].rivals = append(out[i].rivals, r)
+			}
+		}
 	}
 	fieldCache.Store(t, out)
 	return out
@@ -63,6 +73,7 @@ var (
 	percentType  = reflect.TypeFor[Percent]()
 	addressType  = reflect.TypeFor[Address]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
+	hiddenType   = reflect.TypeFor[Hidden]()
 )
 
 // isLeaf says whether values of t are written as one scalar.
@@ -78,11 +89,19 @@ func isLeaf(t reflect.Type) bool {
 	return true
 }
 
-// keysOf names the keys of a struct.
-func keysOf(t reflect.Type) []string {
+// has says whether entries of a protocol have the key. Of a protocol that is
+// not known, which is an error of its own, they have all.
+func (f field) has(protocol string) bool {
+	return f.only == "" || protocol == "" || f.only == protocol
+}
+
+// keysOf names the keys that a struct has for a protocol.
+func keysOf(t reflect.Type, protocol string) []string {
 	var out []string
 	for _, f := range fieldsOf(t) {
-		out = append(out, f.key)
+		if f.has(protocol) {
+			out = append(out, f.key)
+		}
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package configs
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -49,14 +50,21 @@ func marshal(v any) ([]byte, error) {
 	return bytes.TrimSpace(b.Bytes()), err
 }
 
-// comments reads the field comments of config.go: type name and field name to text.
+// comments reads the field comments of the schema: type name and field name to text.
 func comments(t *testing.T) map[string]string {
 	t.Helper()
-	f, err := parser.ParseFile(token.NewFileSet(), "config.go", nil, parser.ParseComments)
-	if err != nil {
-		t.Fatal(err)
-	}
 	out := map[string]string{}
+	for _, name := range []string{"config.go", "config_mysql.go"} {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		readComments(f, out)
+	}
+	return out
+}
+
+func readComments(f *ast.File, out map[string]string) {
 	ast.Inspect(f, func(n ast.Node) bool {
 		ts, ok := n.(*ast.TypeSpec)
 		if !ok {
@@ -74,7 +82,6 @@ func comments(t *testing.T) map[string]string {
 		}
 		return true
 	})
-	return out
 }
 
 type generator struct {
@@ -82,7 +89,26 @@ type generator struct {
 	docs map[string]string
 }
 
-func (g generator) structure(typ reflect.Type, defaults reflect.Value) object {
+// start is a value as an entry of each protocol begins. Outside of listeners
+// and backends the two are one.
+type start struct{ http, mysql reflect.Value }
+
+// field is the value of a key; of one that a protocol alone has, both are its.
+func (s start) field(f field) start {
+	http, mysql := s.http.Field(f.index), s.mysql.Field(f.index)
+	switch f.only {
+	case ProtocolHTTP:
+		mysql = http
+	case ProtocolMySQL:
+		http = mysql
+	}
+	return start{http, mysql}
+}
+
+// one says whether the protocols have the same default.
+func (s start) one() bool { return reflect.DeepEqual(s.http.Interface(), s.mysql.Interface()) }
+
+func (g generator) structure(typ reflect.Type, defaults start) object {
 	var props object
 	var needed []string
 	var oneOf []object
@@ -92,18 +118,26 @@ func (g generator) structure(typ reflect.Type, defaults reflect.Value) object {
 		if doc == "" {
 			g.t.Errorf("%s.%s has no comment to be its description", typ.Name(), name)
 		}
-		s := g.value(f.typ, f, defaults.Field(f.index))
-		if f.absent != "" {
+		def := defaults.field(f)
+		s := g.value(f.typ, f, def)
+		switch {
+		case f.absent != "":
 			doc += " Left out: " + f.absent + "."
-		} else if f.need == "" && isLeaf(f.typ) && !defaults.Field(f.index).IsZero() || f.typ.Kind() == reflect.Bool {
-			s = append(s, member{"default", jsonValue(defaults.Field(f.index))})
+		case f.need || f.oneof != "" || !isLeaf(f.typ):
+		case !def.one():
+			doc += fmt.Sprintf(" Left out: %s for http, %s for mysql.", formatScalar(def.http), formatScalar(def.mysql))
+		case !def.http.IsZero() || f.typ.Kind() == reflect.Bool:
+			s = append(s, member{"default", jsonValue(def.http)})
+		}
+		if f.only != "" && !isChoice(typ) {
+			doc += " For protocol " + f.only + "."
 		}
 		s = append(object{{"description", doc}}, s...)
 		props = append(props, member{f.key, s})
 		switch {
-		case f.need == "yes":
+		case f.need && f.only == "":
 			needed = append(needed, f.key)
-		case f.need != "":
+		case f.oneof != "":
 			oneOf = append(oneOf, object{{"required", []string{f.key}}})
 		}
 	}
@@ -114,10 +148,39 @@ func (g generator) structure(typ reflect.Type, defaults reflect.Value) object {
 	if len(oneOf) > 0 {
 		out = append(out, member{"oneOf", oneOf})
 	}
-	return append(out, member{"properties", props})
+	out = append(out, member{"properties", props})
+	if isChoice(typ) {
+		out = append(out,
+			member{"if", object{{"properties", object{{"protocol", object{{"const", ProtocolMySQL}}}}}}},
+			member{"then", without(typ, ProtocolHTTP)}, member{"else", without(typ, ProtocolMySQL)})
+	}
+	return out
 }
 
-func (g generator) value(typ reflect.Type, f field, def reflect.Value) object {
+// isChoice says whether the protocol is among the entry's own keys. That of a
+// backend is elsewhere in the file, where a schema does not look.
+func isChoice(typ reflect.Type) bool { return typ == reflect.TypeFor[Listener]() }
+
+// without refuses the keys that one protocol alone has.
+func without(typ reflect.Type, protocol string) object {
+	var props object
+	for _, f := range fieldsOf(typ) {
+		switch {
+		case f.only == protocol:
+			props = append(props, member{f.key, false})
+		case f.typ.Kind() == reflect.Struct && !isLeaf(f.typ):
+			if sub := without(f.typ, protocol); sub != nil {
+				props = append(props, member{f.key, sub})
+			}
+		}
+	}
+	if props == nil {
+		return nil
+	}
+	return object{{"properties", props}}
+}
+
+func (g generator) value(typ reflect.Type, f field, def start) object {
 	switch {
 	case isLeaf(typ):
 		return scalarSchema(typ, f)
@@ -129,7 +192,7 @@ func (g generator) value(typ reflect.Type, f field, def reflect.Value) object {
 		if isLeaf(elem) {
 			item = scalarSchema(elem, f)
 		} else {
-			item = g.structure(elem, newElement(elem))
+			item = g.structure(elem, start{newElement(elem, ProtocolHTTP), newElement(elem, ProtocolMySQL)})
 			if first := fieldsOf(elem)[0]; first.short {
 				item = object{{"oneOf", []object{scalarSchema(first.typ, first), item}}}
 			}
@@ -164,6 +227,10 @@ func scalarSchema(typ reflect.Type, f field) object {
 		return object{{"enum", f.enum}}
 	case f.form == "name":
 		return text(`^[a-z0-9_-]{1,63}$`)
+	case f.form == "variable":
+		return text(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	case f.form == "nativehash":
+		return text(`^\*[0-9A-Fa-f]{40}$`)
 	case f.form == "path":
 		return text(`^/`)
 	}
@@ -184,7 +251,8 @@ func TestSchemaFileIsGeneratedFromTheStructs(t *testing.T) {
 		{"$schema", "https://json-schema.org/draft/2020-12/schema"},
 		{"title", "weir configuration"},
 	}
-	s = append(s, g.structure(reflect.TypeFor[Config](), reflect.ValueOf(*newConfig()))...)
+	all := reflect.ValueOf(*newConfig())
+	s = append(s, g.structure(reflect.TypeFor[Config](), start{all, all})...)
 	flat, err := marshal(s)
 	if err != nil {
 		t.Fatal(err)

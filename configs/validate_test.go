@@ -23,12 +23,21 @@ func validate(schema map[string]any, v any, at string) (bad []string) {
 	num, isNum := v.(float64)
 	for word, arg := range schema {
 		switch word {
-		case "$schema", "title", "description", "default", "properties":
+		case "$schema", "title", "description", "default", "properties", "if":
 		case "type":
 			_, isBool := v.(bool)
 			is := map[string]bool{"object": isObj, "array": isList, "string": isText, "integer": isNum, "boolean": isBool}
 			if !is[arg.(string)] {
 				add("is not of type %s: %v", arg, v)
+			}
+		case "const":
+			if v != arg {
+				add("%v is not %v", v, arg)
+			}
+		case "then", "else":
+			cond, _ := schema["if"].(map[string]any)
+			if fits := cond != nil && len(validate(cond, v, at)) == 0; fits == (word == "then") {
+				bad = append(bad, validate(arg.(map[string]any), v, at)...)
 			}
 		case "enum":
 			if !slices.Contains(arg.([]any), v) {
@@ -89,8 +98,13 @@ func validate(schema map[string]any, v any, at string) (bad []string) {
 		}
 	}
 	for key, item := range obj {
-		if sub, ok := props[key].(map[string]any); ok {
+		switch sub := props[key].(type) {
+		case map[string]any:
 			bad = append(bad, validate(sub, item, at+"."+key)...)
+		case bool:
+			if !sub {
+				add("key %q does not belong here", key)
+			}
 		}
 	}
 	return bad
@@ -166,20 +180,39 @@ func TestSchemaRefusesWhatTheLoaderRefuses(t *testing.T) {
 		{"backend: api", "backend: api\n    routes: [{path: /, backend: api}]"},
 		{"endpoints: [127.0.0.1:9001]", "endpoints: []"},
 		{"endpoints: [127.0.0.1:9001]", "endpoints: 127.0.0.1:9001"},
+		{"max_clients: 2000", "max_header: 1KiB"},
+		{"timeouts: {idle: 1h}", "timeouts: {header: 1s}"},
+		{"timeouts: {idle: 1h}", "tls: {cert: a}"},
+		{"backend: mariadb", "routes: [{backend: mariadb}]"},
+		{"password_env: APP_PASSWORD", "password_env: 1ST"},
+		{"password_env: APP_PASSWORD", "max_open: 1"},
+		{"password_env: APP_PASSWORD", "password_env: APP_PASSWORD\n        no_password: true"},
+		{"password_env: APP_PASSWORD", "native_hash: 94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29"},
+		{"protocol: http", "protocol: http\n    max_logins: 1"},
+		{"reset: always", "reset: never"},
 	} {
-		minimal, err := os.ReadFile("minimal.yaml")
+		file := "minimal.yaml"
+		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		data := strings.Replace(string(minimal), tc.old, tc.new, 1)
-		data = strings.Replace(data, "    {}\n", "", 1)
-		if data == string(minimal) {
-			t.Fatalf("minimal.yaml has no %q", tc.old)
+		if !strings.Contains(string(data), tc.old) {
+			file = "mysql.yaml"
+			if data, err = os.ReadFile(file); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if len(schemaErrors(t, []byte(data))) == 0 {
+		was := string(data)
+		text := strings.Replace(was, tc.old, tc.new, 1)
+		text = strings.Replace(text, "    {}\n", "", 1)
+		if text == was {
+			t.Fatalf("%s has no %q", file, tc.old)
+		}
+		data = []byte(text)
+		if len(schemaErrors(t, data)) == 0 {
 			t.Errorf("the schema takes %q", tc.new)
 		}
-		if _, _, err := Parse("weir.yaml", []byte(data)); err == nil {
+		if _, _, err := Parse("weir.yaml", data); err == nil {
 			t.Errorf("the loader takes %q", tc.new)
 		}
 	}

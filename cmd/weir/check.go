@@ -99,7 +99,7 @@ func check(args []string, stdout, stderr io.Writer) int {
 	if err := c.CheckLimits(openFiles()); err != nil {
 		fmt.Fprintf(stderr, "%s: warning: %v\n", *path, err)
 	}
-	warnAccess(*path, c, stdout, stderr)
+	warnLines(*path, c, stdout, stderr)
 	if *effective {
 		if err := configs.Effective(c, stdout); err != nil {
 			fmt.Fprintln(stderr, err)

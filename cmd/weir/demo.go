@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"os/signal"
 	"sort"
@@ -18,30 +20,51 @@ import (
 	"weir/internal/storm"
 )
 
+// How many requests, or queries, are enough to see what becomes of them.
+const (
+	demoRequests = 10_000
+	demoQueries  = 2_000
+)
+
 func runDemo(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("demo")
 	once := fs.Bool("once", false, "end after the table instead of serving on")
-	n := fs.Int("n", 10_000, "requests of each storm")
+	mysql := fs.Bool("mysql", false, "with logins and queries to a MariaDB server of its own, where mariadbd is installed")
+	n := fs.Int("n", demoRequests, fmt.Sprintf("requests of each storm; with -mysql %d unless set", demoQueries))
 	c := fs.Int("c", 32, "connections at a time")
 	if code, ok := parse(fs, args, stdout, stderr); !ok {
 		return code
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	if *mysql && !isSet(fs, "n") {
+		*n = demoQueries
+	}
+	// Whatever ends this process must not leave a database behind: not the end of
+	// the terminal, nor of whatever reads what is printed.
+	ends := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) {
+		ends = append(ends, syscall.SIGHUP)
+	}
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	f, _ := stdout.(*os.File)
 	o := demo.Options{
-		Requests: *n, Concurrency: *c, Once: *once, Out: stdout, Terminal: f != nil && oplog.Terminal(f),
+		MySQL: *mysql, Requests: *n, Concurrency: *c, Once: *once, Out: stdout, Terminal: f != nil && oplog.Terminal(f),
 	}
 	if err := storm.CheckSize(*n, *c); err != nil {
 		fmt.Fprintln(stderr, "weir demo:", err)
 		return exitUsage
 	}
-	clients, err := demoClients(*c, openFiles())
+	protocol := "http"
+	if *mysql {
+		protocol = "mysql"
+	}
+	clients, err := demoClients(protocol, *c, openFiles())
 	if err != nil {
 		fmt.Fprintln(stderr, "weir demo:", err)
 		return exitFailed
 	}
-	o.Start = func(backend string) (*demo.Weir, error) { return startDemo(backend, *c, clients) }
+	o.Start = func(b demo.Backend) (*demo.Weir, error) { return startDemo(protocol, b, *c, clients) }
 	if err := demo.Run(ctx, o); err != nil {
 		fmt.Fprintln(stderr, "weir demo:", err)
 		return exitFailed
@@ -51,23 +74,28 @@ func runDemo(args []string, stdout, stderr io.Writer) int {
 
 // demoConfig is a weir on free ports before the backend, for a storm of c
 // connections at a time: all of them may have to wait for one of the backend's.
-func demoConfig(backend string, c, clients int) (*configs.Config, error) {
+func demoConfig(protocol string, b demo.Backend, c, clients int) (*configs.Config, error) {
+	listener, backend := "", ""
+	if protocol == "mysql" {
+		listener = fmt.Sprintf(", max_logins: %d", max(1000, c))
+		backend = fmt.Sprintf(", users: [{name: %q, password: %q}]", b.User, b.Password)
+	}
 	cfg, _, err := configs.Parse("demo.yaml", fmt.Appendf(nil, `
 listeners:
-  - {name: demo, protocol: http, address: "127.0.0.1:0", backend: demo, max_clients: %d}
+  - {name: demo, protocol: %s, address: "127.0.0.1:0", backend: demo, max_clients: %d%s}
 backends:
-  - {name: demo, endpoints: ["%s"], queue: {max: %d, timeout: 4s}}
+  - {name: demo, endpoints: ["%s"], queue: {max: %d, timeout: 4s}%s}
 admin: {address: "127.0.0.1:0"}
-`, clients, backend, max(256, c)))
+`, protocol, clients, listener, b.Address, max(256, c), backend))
 	return cfg, err
 }
 
 // demoClients is max_clients for a storm of c connections at a time: as many as
 // limit, the descriptors of the process, has room for. At least twice c, as a
 // closed one counts until weir has seen that.
-func demoClients(c int, limit uint64) (int, error) {
+func demoClients(protocol string, c int, limit uint64) (int, error) {
 	least, most := 2*c+64, max(2000, 4*c)
-	cfg, err := demoConfig("127.0.0.1:1", c, least)
+	cfg, err := demoConfig(protocol, demo.Backend{Address: netip.MustParseAddrPort("127.0.0.1:1"), User: "user", Password: "password"}, c, least)
 	if err != nil {
 		return 0, err
 	}
@@ -84,9 +112,15 @@ func demoClients(c int, limit uint64) (int, error) {
 	return least + tooMany, nil
 }
 
+// isSet says whether a flag was given.
+func isSet(fs *flag.FlagSet, name string) (set bool) {
+	fs.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
+}
+
 // startDemo runs the weir of demoConfig.
-func startDemo(backend string, c, clients int) (*demo.Weir, error) {
-	cfg, err := demoConfig(backend, c, clients)
+func startDemo(protocol string, b demo.Backend, c, clients int) (*demo.Weir, error) {
+	cfg, err := demoConfig(protocol, b, c, clients)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +151,6 @@ func startDemo(backend string, c, clients int) (*demo.Weir, error) {
 	return &demo.Weir{
 		Address: g.server.Stats()[0].Address,
 		Admin:   bound.String(),
-		Opened: func() (n uint64) {
-			for _, c := range g.backends["demo"].pool.Stats().Opens {
-				n += c
-			}
-			return n
-		},
 		Stop: func() {
 			page.Close(context.Background())
 			end()

@@ -20,12 +20,14 @@ import (
 	"weir/pool"
 	"weir/proxy"
 	"weir/proxy/http1"
+	"weir/proxy/mysql"
 )
 
 // graph is a running weir: the parts, and how a configuration is made of them.
 type graph struct {
 	log     *slog.Logger
 	access  *accesslog.Log // nil: there is none, whatever log.access says
+	slow    *accesslog.Log // of log.slow_query; nil as access
 	poller  *sock.Poller
 	sweeper *sock.Sweeper
 	server  *proxy.Server
@@ -34,12 +36,16 @@ type graph struct {
 	mu       sync.Mutex // held by apply and stop
 	cfg      *configs.Config
 	backends map[string]*backend
-	fronts   map[string]*http1.Front
+	fronts   map[string]proxy.Front // *http1.Front or *mysql.Front
+	sessions *mysql.Sessions
 	retired  map[string]*retirement // backends that a reload took away and requests may still use
 	cold     map[string]error       // backends that readiness waits for
+	unknown  map[string]struct{}    // those whose server readiness waits for
+	attached map[string]*attached   // MySQL backends, as lookAttached has seen them
 
 	quit    chan struct{}  // closed by stop
 	removed sync.WaitGroup // those who wait to close what is retired
+	watch   sync.WaitGroup // who looks at attached
 	warm    sync.WaitGroup // those who wait for min_idle
 	sockets sockets        // to backends
 
@@ -49,9 +55,10 @@ type graph struct {
 
 // backend is a pool and what it was made from.
 type backend struct {
-	cfg     configs.Backend
-	pool    *pool.Pool
-	retries *limiter.RetryBudget
+	cfg       configs.Backend
+	pool      *pool.Pool
+	retries   *limiter.RetryBudget // nil for MySQL: a statement is never sent twice
+	*database                      // nil for HTTP
 }
 
 func newGraph(log *slog.Logger) (*graph, error) {
@@ -62,10 +69,11 @@ func newGraph(log *slog.Logger) (*graph, error) {
 	g := &graph{
 		log: log, poller: poller, sweeper: sock.NewSweeper(),
 		budget:   http1.NewBudget(0),
-		backends: map[string]*backend{}, fronts: map[string]*http1.Front{},
-		retired: map[string]*retirement{}, cold: map[string]error{}, quit: make(chan struct{}),
+		backends: map[string]*backend{}, fronts: map[string]proxy.Front{}, sessions: mysql.NewSessions(),
+		retired: map[string]*retirement{}, cold: map[string]error{}, unknown: map[string]struct{}{}, attached: map[string]*attached{}, quit: make(chan struct{}),
 	}
 	g.server = proxy.NewServer(poller, log)
+	g.watch.Go(func() { every(attachedTick, g.quit, g.lookAttached) })
 	return g, nil
 }
 
@@ -99,26 +107,17 @@ func (g *graph) apply(cfg *configs.Config) error {
 			fresh = append(fresh, b)
 		}
 	}
-	fronts := map[string]*http1.Front{}
+	fronts := map[string]proxy.Front{}
 	specs := make([]proxy.Listener, len(cfg.Listeners))
-	settings := make([]*http1.Settings, len(cfg.Listeners))
-	for i, lc := range cfg.Listeners {
-		settings[i] = listenerSettings(lc, cfg, backends)
-		if cfg.Log.Access != configs.AccessNone {
-			settings[i].Access = g.access
-		}
-		f := g.fronts[lc.Name]
-		var err error
-		if f == nil {
-			f, err = http1.NewFront(lc.Name, settings[i], g.sweeper, g.budget, g.log)
-		} else {
-			_, err = http1.NewRouter(rules(settings[i])) // all that Front.Apply can refuse
-		}
+	adopt := make([]func() error, len(cfg.Listeners)) // gives a front that serves already its new settings
+	for i := range cfg.Listeners {
+		lc := &cfg.Listeners[i]
+		f, apply, err := g.front(lc, cfg, backends)
 		if err != nil {
 			abandon()
 			return err
 		}
-		fronts[lc.Name] = f
+		fronts[lc.Name], adopt[i] = f, apply
 		specs[i] = proxy.Listener{Name: lc.Name, MaxClients: lc.MaxClients, DeferAccept: lc.DeferAccept, Front: f}
 		for _, a := range lc.Address {
 			specs[i].Addresses = append(specs[i].Addresses, string(a))
@@ -134,7 +133,11 @@ func (g *graph) apply(cfg *configs.Config) error {
 	for _, bc := range cfg.Backends {
 		b := backends[bc.Name]
 		b.cfg = bc
-		if err := b.pool.Apply(g.poolOptions(bc)); err != nil {
+		if b.database != nil {
+			b.server.Apply(b.next)
+			b.opt = b.next
+		}
+		if err := b.pool.Apply(g.poolOptions(bc, b.database)); err != nil {
 			g.log.Error("BUG: a checked configuration was refused", "backend", bc.Name, "err", err)
 		}
 	}
@@ -142,8 +145,13 @@ func (g *graph) apply(cfg *configs.Config) error {
 		if g.fronts[lc.Name] == nil {
 			continue // it was made with them, and may serve already
 		}
-		if err := fronts[lc.Name].Apply(settings[i]); err != nil {
+		if err := adopt[i](); err != nil {
 			g.log.Error("BUG: a checked configuration was refused", "listener", lc.Name, "err", err)
+		}
+	}
+	for _, b := range fresh {
+		if b.database != nil {
+			g.learn(b)
 		}
 	}
 	g.budget.SetLimit(int64(cfg.Memory.Buffers))
@@ -179,8 +187,15 @@ func (g *graph) running(name string) *backend {
 
 // backend finds the running backend of that name, or makes one.
 func (g *graph) backend(bc configs.Backend) (*backend, error) {
-	percent := int(math.Round(bc.RetryBudget.Fraction() * 100))
 	old := g.running(bc.Name)
+	if old != nil && old.cfg.Protocol != bc.Protocol {
+		return nil, fmt.Errorf("backends[%s]: a backend of this name that speaks %s was taken away and is still in use; "+
+			"reload again later, or use another name", bc.Name, old.cfg.Protocol)
+	}
+	if bc.Protocol == configs.ProtocolMySQL {
+		return g.mysqlBackend(bc, old)
+	}
+	percent := int(math.Round(bc.RetryBudget.Fraction() * 100))
 	if old != nil && old.cfg.RetryBudget == bc.RetryBudget {
 		return old, nil
 	}
@@ -195,7 +210,7 @@ func (g *graph) backend(bc configs.Backend) (*backend, error) {
 	if old != nil {
 		return &backend{cfg: bc, pool: old.pool, retries: retries}, nil
 	}
-	p, err := pool.New(g.poolOptions(bc))
+	p, err := pool.New(g.poolOptions(bc, nil))
 	if err != nil {
 		return nil, err
 	}
@@ -206,14 +221,14 @@ func (g *graph) backend(bc configs.Backend) (*backend, error) {
 // percentage of them is none.
 const minRetries = 3
 
-func (g *graph) poolOptions(bc configs.Backend) pool.Options {
+func (g *graph) poolOptions(bc configs.Backend, d *database) pool.Options {
 	address := string(bc.Endpoints[0].Address)
-	return pool.Options{
+	o := pool.Options{
 		Name: bc.Name, Address: address,
 		MaxOpen: bc.Pool.MaxOpen, Reserved: bc.Pool.Reserved, MinIdle: bc.Pool.MinIdle,
 		IdleTimeout: bc.Pool.IdleTimeout, MaxLifetime: bc.Pool.MaxLifetime,
 		DialTimeout: bc.Dial.Timeout, DialRate: max(1, int(bc.Dial.Rate.PerSecond())), DialConcurrent: bc.Dial.Concurrent,
-		HolderLooks: true, // http1 does
+		HolderLooks: true, // the fronts do
 		QueueMax:    bc.Queue.Max, QueueTimeout: bc.Queue.Timeout,
 		Connect: func(ctx context.Context, _ string) (sock.Conn, any, error) {
 			c, err := sock.Dial(ctx, address, netip.Addr{})
@@ -223,6 +238,41 @@ func (g *graph) poolOptions(bc configs.Backend) pool.Options {
 		OnClose: func(c sock.Conn, _ reason.Close, _ sock.How) { g.sockets.closed(c) },
 		Log:     g.log,
 	}
+	if d != nil {
+		g.mysqlOptions(&o, &bc, d)
+	}
+	return o
+}
+
+// front finds the running front of a listener, or makes one. apply gives a
+// running one its new settings.
+func (g *graph) front(lc *configs.Listener, cfg *configs.Config, backends map[string]*backend) (f proxy.Front, apply func() error, err error) {
+	old := g.fronts[lc.Name]
+	if lc.Protocol == configs.ProtocolMySQL {
+		set, err := g.mysqlSettings(lc, cfg.Backend(lc.Backend), backends[lc.Backend])
+		if err != nil {
+			return nil, nil, err
+		}
+		f, ok := old.(*mysql.Front)
+		if !ok {
+			f = mysql.NewFront(lc.Name, set, g.sweeper, g.sessions, g.log)
+		}
+		return f, func() error { f.Apply(set); return nil }, nil
+	}
+	set := listenerSettings(*lc, cfg, backends)
+	if cfg.Log.Access != configs.AccessNone {
+		set.Access = g.access
+	}
+	h, ok := old.(*http1.Front)
+	if !ok {
+		h, err = http1.NewFront(lc.Name, set, g.sweeper, g.budget, g.log)
+	} else {
+		_, err = http1.NewRouter(rules(set)) // all that Front.Apply can refuse
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return h, func() error { return h.Apply(set) }, nil
 }
 
 func listenerSettings(lc configs.Listener, cfg *configs.Config, backends map[string]*backend) *http1.Settings {
@@ -263,8 +313,12 @@ func rules(set *http1.Settings) []http1.Rule {
 	return out
 }
 
-// warmUp waits for a backend's min_idle, for readiness.
+// warmUp waits for a backend's min_idle, and for its server to be known, for
+// readiness.
 func (g *graph) warmUp(b *backend) {
+	if b.database != nil {
+		g.unknown[b.cfg.Name] = struct{}{}
+	}
 	if b.cfg.Pool.MinIdle == 0 {
 		return
 	}
@@ -288,6 +342,7 @@ func (g *graph) stop(ctx context.Context) {
 	g.server.Drain(ctx)
 	close(g.quit)
 	g.removed.Wait()
+	g.watch.Wait()
 	g.mu.Lock()
 	all := slices.Collect(maps.Values(g.backends))
 	for _, r := range g.retired {
@@ -296,6 +351,7 @@ func (g *graph) stop(ctx context.Context) {
 	g.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, b := range all {
+		b.database.end()
 		wg.Go(func() { b.pool.Close(ctx) })
 	}
 	wg.Wait()

@@ -225,7 +225,10 @@ func TestRequestsInTheQueueOfARemovedBackendAreServed(t *testing.T) {
 		})
 	}
 	api := g.backends["api"].pool
-	testnet.WaitFor(t, 10*time.Second, "for one lease and two waiters", func() bool { return api.Stats().Waiting == 2 })
+	testnet.WaitFor(t, 10*time.Second, "for one lease and two waiters", func() bool {
+		st := api.Stats()
+		return st.Waiting == 2 && st.Leased == 1
+	})
 
 	other := strings.ReplaceAll(oneBackend(next.Addr(), ""), "api", "other")
 	mustApply(t, g, other)

@@ -13,8 +13,8 @@ const usage = `weir ends many short client connections and reuses a few backend 
 usage:
   weir run -config FILE      serve; SIGHUP reloads, SIGTERM drains, a second one stops
   weir check -config FILE    check a configuration; -effective prints it with every default
-  weir demo [-once]          a backend, weir before it, and what a storm of short connections leaves behind
-  weir storm URL             make such a storm; -n requests, -c at a time
+  weir demo [-mysql] [-once] a backend, weir before it, and what a storm of short connections leaves behind
+  weir storm URL             make such a storm at an http:// or mysql:// URL; -n requests, -c at a time
   weir version
 
 Each command explains its flags with -h.

@@ -27,7 +27,7 @@ func (g *graph) retire(b *backend, patience time.Duration) {
 	r := &retirement{b}
 	g.retired[name] = r
 	delete(g.cold, name)
-	o := g.poolOptions(b.cfg)
+	o := g.poolOptions(b.cfg, b.database)
 	o.MinIdle, o.IdleTimeout = 0, retiredIdle
 	if err := b.pool.Apply(o); err != nil {
 		g.log.Error("BUG: a retired backend kept its settings", "backend", name, "err", err)
@@ -69,6 +69,7 @@ func (g *graph) closeUnused(name string, r *retirement) bool {
 func (g *graph) closePool(b *backend) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	b.database.end()
 	if err := b.pool.Close(ctx); err != nil {
 		g.log.Warn("backend was closed while in use", "backend", b.cfg.Name, "err", err)
 	}

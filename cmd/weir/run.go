@@ -14,7 +14,6 @@ import (
 
 	"weir/admin"
 	"weir/configs"
-	"weir/internal/accesslog"
 	"weir/internal/oplog"
 	"weir/internal/procs"
 	"weir/proxy"
@@ -66,8 +65,7 @@ type daemon struct {
 	stderr    *stream
 	level     *slog.LevelVar
 	log       *oplog.Log
-	access    *accesslog.Log
-	accessFor *configs.Config // what access goes by; nil before the first
+	lines     []*lineLog // as lineKeys
 	graph     *graph
 	admin     *admin.Server
 	started   time.Time
@@ -121,8 +119,7 @@ func (d *daemon) run(cfg *configs.Config) int {
 		d.log.Error("cannot start", "err", err)
 		return exitFailed
 	}
-	d.access = accesslog.New(d.log.Logger)
-	d.graph.access = d.access
+	d.makeLines()
 	if err := d.apply(cfg); err != nil {
 		d.log.Error("cannot start", "err", err)
 		d.end(cfg, signals)
@@ -191,7 +188,7 @@ func (d *daemon) logListening() {
 // end drains within drain.timeout, and says whether it did. At a second signal
 // it does not wait any more: the kernel still delivers what was written.
 func (d *daemon) end(cfg *configs.Config, signals <-chan os.Signal) (drained bool) {
-	defer d.closeAccess()
+	defer d.closeLines()
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.Drain.Timeout)
 	defer cancel()
 	d.graph.draining.Store(true)

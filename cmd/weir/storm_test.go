@@ -16,7 +16,7 @@ import (
 
 func TestAStormSaysWhatWasNotBegun(t *testing.T) {
 	var b strings.Builder
-	r := &storm.Result{Errors: map[string]int{storm.Interrupted: 32}, NotBegun: 993_127, Ended: storm.Interrupted}
+	r := &storm.Result{Errors: map[string]int{storm.Interrupted: 32}, NotBegun: 993_127, Ended: storm.Interrupted, TCP: true}
 	if err := printStorm(&b, r); err != nil {
 		t.Fatal(err)
 	}

@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// stream is standard error, shared by weir's own log and by the access log, if
-// that goes there, or standard output, for the access log. Lines come out one at
-// a time, whole. A reader that has stopped to read stops the access log, and costs
-// lines of weir's own log: those come from who serves or drains, and neither may
-// wait for it.
+// stream is standard error, shared by weir's own log and by the logs of requests
+// and of slow queries, if they go there, or standard output, for those. Lines come
+// out one at a time, whole. A reader that has stopped to read stops those two, and
+// costs lines of weir's own log: these come from who serves or drains, and neither
+// may wait for it.
 type stream struct {
 	w     io.Writer
 	turn  chan struct{} // holds one token; who has it writes
@@ -100,8 +100,8 @@ func (s *stream) write(p []byte) error {
 	return err
 }
 
-// accessLines is the stream as a place for the access log. Writes come one at a
-// time; Close may come during one.
+// accessLines is the stream as a place for the access log, or for the slow-query
+// log. Writes come one at a time; Close may come during one.
 type accessLines struct {
 	s      *stream
 	closed chan struct{}

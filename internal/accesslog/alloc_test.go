@@ -4,6 +4,7 @@ package accesslog
 
 import (
 	"log/slog"
+	"net/netip"
 	"testing"
 	"time"
 )
@@ -22,6 +23,17 @@ func TestALineAllocatesNothing(t *testing.T) {
 		l.Write(line.Finish(End{At: at, Took: time.Millisecond, Status: 200, Bytes: 12345, Backend: backend, Outcome: "2xx"}))
 	})
 	if n != 0 {
+		t.Errorf("%v allocations for a line", n)
+	}
+}
+
+func TestASlowLineAllocatesNothing(t *testing.T) {
+	s := Slow{
+		At: time.Now(), Took: time.Second, Listener: "db", Client: netip.MustParseAddr("2001:db8::1"), User: "app", Database: "caf\xc3\xa9",
+		Backend: "orders", Command: "COM_QUERY", Digest: []byte("SELECT ?"), Hash: 1,
+	}
+	buf := make([]byte, 0, 1024)
+	if n := testing.AllocsPerRun(20_000, func() { buf = s.Append(buf[:0]) }); n != 0 {
 		t.Errorf("%v allocations for a line", n)
 	}
 }

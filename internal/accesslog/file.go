@@ -162,7 +162,7 @@ func takes(path string, info fs.FileInfo, allowed func(fs.FileInfo) error) error
 		}
 		return nil
 	}
-	return fmt.Errorf("%s: is %s; an access log goes to a regular file, a pipe or a character device", path, what)
+	return fmt.Errorf("%s: is %s; a log goes to a regular file, a pipe or a character device", path, what)
 }
 
 // explain says what to do about the errors that are met most.

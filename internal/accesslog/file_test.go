@@ -144,8 +144,8 @@ func TestWhatCannotHoldLinesIsRefusedByNameAndReason(t *testing.T) {
 	}
 	defer l.Close()
 	for path, want := range map[string]string{
-		dir:                           "is a directory; an access log goes to",
-		socket:                        "is a socket; an access log goes to",
+		dir:                           "is a directory; a log goes to",
+		socket:                        "is a socket; a log goes to",
 		filepath.Join(dir, "no", "a"): "no such file or directory; the directory " + filepath.Join(dir, "no") + " must be there",
 		filepath.Join(socket, "a"):    "not a directory",
 		strings.Repeat("x", 300):      "file name too long",

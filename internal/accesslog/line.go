@@ -170,6 +170,7 @@ func appendEscape(b []byte, r rune) []byte {
 		b = appendEscape(b, 0xd800+r>>10)
 		r = 0xdc00 + r&0x3ff
 	}
-	const hex = "0123456789abcdef"
-	return append(b, '\\', 'u', hex[r>>12&15], hex[r>>8&15], hex[r>>4&15], hex[r&15])
+	return append(b, '\\', 'u', hexDigits[r>>12&15], hexDigits[r>>8&15], hexDigits[r>>4&15], hexDigits[r&15])
 }
+
+const hexDigits = "0123456789abcdef"

@@ -26,7 +26,13 @@ type record struct {
 }
 
 // parse reads a line strictly: one line, one value, no member twice or unknown.
-func parse(t *testing.T, line []byte) record {
+func parse(t *testing.T, line []byte) (r record) {
+	t.Helper()
+	parseInto(t, line, &r)
+	return r
+}
+
+func parseInto(t *testing.T, line []byte, r any) {
 	t.Helper()
 	if n := bytes.Count(line, lineFeed); n != 1 || line[len(line)-1] != '\n' {
 		t.Fatalf("%d line feeds in %q", n, line)
@@ -36,10 +42,9 @@ func parse(t *testing.T, line []byte) record {
 			t.Fatalf("byte 0x%02x in %q", c, line)
 		}
 	}
-	var r record
 	dec := json.NewDecoder(bytes.NewReader(line))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(&r); err != nil {
+	if err := dec.Decode(r); err != nil {
 		t.Fatalf("%v in %q", err, line)
 	}
 	if rest, err := dec.Token(); err == nil {
@@ -60,7 +65,6 @@ func parse(t *testing.T, line []byte) record {
 			seen[tok] = true
 		}
 	}
-	return r
 }
 
 func TestALineHasWhatItWasGiven(t *testing.T) {

@@ -1,11 +1,12 @@
-// Package accesslog writes a line of JSON for each request. Sessions encode
-// their lines themselves and leave them in a buffer, for which they wait no
-// longer than a copy takes; one goroutine has them written, by another one that
-// belongs to the file. Lines that find the buffer full are dropped and counted: a
-// disk that is slow or full costs lines and never a request.
+// Package accesslog writes a line of JSON for each request (Line), or for each
+// slow query (Slow), to a log of its own. Sessions encode their lines themselves
+// and leave them in a buffer, for which they wait no longer than a copy takes;
+// one goroutine has them written, by another one that belongs to the file. Lines
+// that find the buffer full are dropped and counted: a disk that is slow or full
+// costs lines and never a request.
 //
-// It is a leaf: it imports nothing of ours, and knows HTTP only by the names of
-// the members.
+// It is a leaf: it imports nothing of ours, and knows HTTP and MySQL only by the
+// names of the members.
 package accesslog
 
 import (
@@ -33,7 +34,8 @@ const (
 // Log takes lines and writes them to what Use has given it. All methods are safe
 // for concurrent use. The owner calls Close when no line comes any more.
 type Log struct {
-	log *slog.Logger
+	log  *slog.Logger
+	name string // in what goes to log
 
 	// mu guards what follows. Every session takes it, so nothing that could
 	// wait, and no I/O at all, may happen under it.
@@ -64,13 +66,26 @@ type Log struct {
 
 // New returns a Log that is off and starts its writer, which ends with Close. What
 // becomes of the log goes to log, folded.
-func New(log *slog.Logger) *Log {
+func New(log *slog.Logger) *Log { return NewNamed("access log", log) }
+
+// NewNamed is New for a log that is called otherwise in what goes to log.
+func NewNamed(name string, log *slog.Logger) *Log {
 	l := &Log{
-		log: log, soon: make(chan struct{}, 1), now: make(chan struct{}, 1),
+		log: log, name: name, soon: make(chan struct{}, 1), now: make(chan struct{}, 1),
 		quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	go l.run() // Close waits for it
 	return l
+}
+
+// On says whether Write does anything now. A nil Log is off.
+func (l *Log) On() bool {
+	if l == nil {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.on
 }
 
 // Write leaves a line, which ends in a line feed, to be written. It never waits
@@ -168,6 +183,6 @@ func (l *Log) Close(ctx context.Context) error {
 	case <-l.done:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("access log: a write does not end, its lines may be lost: %w", context.Cause(ctx))
+		return fmt.Errorf("%s: a write does not end, its lines may be lost: %w", l.name, context.Cause(ctx))
 	}
 }

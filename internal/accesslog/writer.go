@@ -50,7 +50,7 @@ func (l *Log) flush() bool {
 		}
 	}
 	if n := l.dropped.Load(); n > l.told {
-		l.log.Warn("access log could not keep up; lines were dropped", "fold", "accesslog", "dropped", n-l.told)
+		l.log.Warn(l.name+" could not keep up; lines were dropped", "fold", "accesslog", "dropped", n-l.told)
 		l.told = n
 	}
 	return true
@@ -93,12 +93,12 @@ func (l *Log) write() bool {
 	switch {
 	case err != nil:
 		l.failing = true
-		l.log.Error("access log cannot be written; lines wait in memory, and are dropped when it is full",
+		l.log.Error(l.name+" cannot be written; lines wait in memory, and are dropped when it is full",
 			"fold", "accesslog", "err", err, "dropped", l.dropped.Load())
 	case l.failing:
 		l.failing = false
 		l.told = l.dropped.Load()
-		l.log.Info("access log is written again", "dropped", l.told)
+		l.log.Info(l.name+" is written again", "dropped", l.told)
 	}
 	return err == nil
 }
@@ -162,13 +162,13 @@ func (l *Log) cutOff() bool {
 	select {
 	case r := <-l.to.wrote:
 		l.wrote(r.n)
-		l.log.Warn("access log stood; its place was closed, and the new one goes on", "fold", "accesslog")
+		l.log.Warn(l.name+" stood; its place was closed, and the new one goes on", "fold", "accesslog")
 	case <-timer.C:
 		lost := bytes.Count(l.out[l.at:], lineFeed)
 		l.dropped.Add(uint64(lost))
 		l.told += uint64(lost)
 		l.out, l.at = nil, 0 // out is what the write still reads
-		l.log.Error("access log stood, and closing its place did not end the write; its lines were dropped, and the new place goes on",
+		l.log.Error(l.name+" stood, and closing its place did not end the write; its lines were dropped, and the new place goes on",
 			"fold", "accesslog", "dropped", lost)
 	}
 	l.left = append(l.left, l.to)
@@ -233,7 +233,7 @@ func (l *Log) closeOld() {
 		l.left = append(l.left, l.to)
 	}
 	if err != nil {
-		l.log.Error("access log was not closed well; its last lines may be lost", "fold", "accesslog", "err", err)
+		l.log.Error(l.name+" was not closed well; its last lines may be lost", "fold", "accesslog", "err", err)
 	}
 	l.to = nil
 }
@@ -255,6 +255,6 @@ func (l *Log) end() {
 	l.mu.Unlock()
 	l.dropped.Add(uint64(lost))
 	if lost > 0 {
-		l.log.Error("access log could not be written to its end", "dropped", lost)
+		l.log.Error(l.name+" could not be written to its end", "dropped", lost)
 	}
 }

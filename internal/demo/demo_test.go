@@ -22,7 +22,10 @@ func good() *comparison {
 		r.After.Client[tcpstat.TimeWait] = timeWait
 		return r
 	}
-	return &comparison{requests: 1000, direct: ok(1000), through: ok(10), directOpened: 1000, weirOpened: 21}
+	return &comparison{
+		words: new(web).words(), requests: 1000, direct: ok(1000), through: ok(10),
+		directSeen: seen{opened: 1000}, throughSeen: seen{opened: 21},
+	}
 }
 
 func TestNoLineOfTheTableEndsInABlank(t *testing.T) {
@@ -73,7 +76,7 @@ func TestTheConclusionIsDrawnOnlyFromWhatSupportsIt(t *testing.T) {
 
 func TestNoLatencyIsShownWhereNothingWasAnswered(t *testing.T) {
 	var b strings.Builder
-	c := &comparison{requests: 1, direct: &storm.Result{}, through: &storm.Result{}}
+	c := &comparison{words: new(web).words(), requests: 1, direct: &storm.Result{}, through: &storm.Result{}}
 	c.print(&b)
 	if strings.Contains(b.String(), " ms") {
 		t.Errorf("got\n%s", b.String())
@@ -81,16 +84,14 @@ func TestNoLatencyIsShownWhereNothingWasAnswered(t *testing.T) {
 }
 
 // proxy is in place of a weir: one that keeps TIME-WAIT.
-func proxy(t *testing.T) func(backend string) (*Weir, error) {
-	return func(backend string) (*Weir, error) {
-		s := httptest.NewServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: backend}))
-		return &Weir{Address: s.Listener.Addr().String(), Opened: func() uint64 { return 0 }, Stop: s.Close}, nil
-	}
+func proxy(b Backend) (*Weir, error) {
+	s := httptest.NewServer(httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: b.Address.String()}))
+	return &Weir{Address: s.Listener.Addr().String(), Stop: s.Close}, nil
 }
 
 func TestATableThatShowsNoGainIsAnError(t *testing.T) {
 	var b strings.Builder
-	o := Options{Requests: 200, Concurrency: 4, Out: &b, Start: proxy(t)} // without Once it must not serve on either
+	o := Options{Requests: 200, Concurrency: 4, Out: &b, Start: proxy} // without Once it must not serve on either
 	if err := Run(t.Context(), o); !errors.Is(err, errTimeWait) || !strings.Contains(b.String(), "  requests answered ") {
 		t.Errorf("%v\n%s", err, b.String())
 	}
@@ -118,7 +119,7 @@ func TestAnInterruptedStormHasNoTable(t *testing.T) {
 	for _, text := range []string{"requests, each", "through weir  "} { // before the first storm, and in the second
 		ctx, cancel := context.WithCancel(t.Context())
 		w := &trip{text: text, at: cancel}
-		err := Run(ctx, Options{Requests: 2000, Concurrency: 4, Out: w, Terminal: true, Start: proxy(t)})
+		err := Run(ctx, Options{Requests: 2000, Concurrency: 4, Out: w, Terminal: true, Start: proxy})
 		if !errors.Is(err, ErrInterrupted) || strings.Contains(w.seen.String(), "TIME-WAIT") {
 			t.Errorf("%q: %v\n%s", text, err, w.seen.String())
 		}
@@ -140,7 +141,7 @@ func (w *failing) Write(p []byte) (int, error) {
 
 func TestATableThatCannotBeWrittenIsAnError(t *testing.T) {
 	for n := range 2 {
-		o := Options{Requests: 10, Concurrency: 1, Once: true, Out: &failing{n}, Start: proxy(t)}
+		o := Options{Requests: 10, Concurrency: 1, Once: true, Out: &failing{n}, Start: proxy}
 		if err := Run(t.Context(), o); !errors.Is(err, errWrite) {
 			t.Errorf("after %d writes: %v", n, err)
 		}

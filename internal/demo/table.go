@@ -17,11 +17,20 @@ import (
 
 // comparison is what the table shows.
 type comparison struct {
-	requests                 int
-	direct, through          *storm.Result
-	backend                  storm.Ends // of the connections between weir and its backend
-	directOpened, weirOpened uint64
-	noTimestamps             bool // this machine has TCP timestamps turned off
+	words                   words
+	requests                int
+	direct, through         *storm.Result
+	backend                 storm.Ends // of the connections between weir and its backend
+	directSeen, throughSeen seen       // by the backend
+	noTimestamps            bool       // this machine has TCP timestamps turned off
+}
+
+// words are what a subject's things are called.
+type words struct {
+	unit     string // "requests"
+	backend  string // "the backend"
+	opened   string // what seen.opened counts, in a row of the table
+	database bool   // it counts aborted clients and processor time too
 }
 
 // What a table does not show. The words are under it.
@@ -52,8 +61,8 @@ func (c *comparison) print(out io.Writer) error {
 	d, tw := c.direct.After, tcpstat.TimeWait
 	fmt.Fprintf(out, "  A socket in TIME-WAIT keeps its port for 60 s: %s of the about 28,000 that one client\n"+
 		"  has towards one address are gone for a minute. Through weir it is %s, since each client's\n"+
-		"  close is answered so that neither side keeps one, and the backend sees %s connections.\n\n",
-		storm.Number(d.Client[tw]+d.Server[tw]), storm.Number(left), storm.Number(int(c.weirOpened)))
+		"  close is answered so that neither side keeps one, and %s sees %s connections.\n\n",
+		storm.Number(d.Client[tw]+d.Server[tw]), storm.Number(left), c.words.backend, storm.Number(int(c.throughSeen.opened)))
 	return nil
 }
 
@@ -70,20 +79,25 @@ func (c *comparison) table(out io.Writer) {
 	}
 	number := storm.Number
 	row("", "direct", "through weir")
-	row("requests answered", number(c.direct.Requests), number(c.through.Requests))
+	unit := c.words.unit
+	row(unit+" answered", number(c.direct.Requests), number(c.through.Requests))
 	row("errors", number(c.direct.Failed()), number(c.through.Failed()))
-	row("requests per second", number(int(c.direct.PerSecond())), number(int(c.through.PerSecond())))
+	row(unit+" per second", number(int(c.direct.PerSecond())), number(int(c.through.PerSecond())))
 	row("latency, median", latency(c.direct, 0.5), latency(c.through, 0.5))
 	row("latency, 99th percentile", latency(c.direct, 0.99), latency(c.through, 0.99))
-	row("connections the backend had to take", number(int(c.directOpened)), number(int(c.weirOpened)))
+	row(c.words.opened, number(int(c.directSeen.opened)), number(int(c.throughSeen.opened)))
+	if c.words.database {
+		row("connections it counts as aborted", number(int(c.directSeen.aborted)), number(int(c.throughSeen.aborted)))
+		row("its processor time", seconds(c.directSeen.cpu), seconds(c.throughSeen.cpu))
+	}
 	fmt.Fprintln(out)
 	row("sockets left in TIME-WAIT, 1 s later", "", "")
 	tw := tcpstat.TimeWait
 	d, t := c.direct.After, c.through.After
 	row("  at the clients", number(d.Client[tw]), number(t.Client[tw]))
 	row("  at weir, towards the clients", "-", number(t.Server[tw]))
-	row("  at weir, towards the backend", "-", number(c.backend.Client[tw]))
-	row("  at the backend", number(d.Server[tw]), number(c.backend.Server[tw]))
+	row("  at weir, towards "+c.words.backend, "-", number(c.backend.Client[tw]))
+	row("  at "+c.words.backend, number(d.Server[tw]), number(c.backend.Server[tw]))
 	for _, s := range tcpstat.States() {
 		if s == tw || s == tcpstat.Listen {
 			continue
@@ -103,21 +117,21 @@ func (c *comparison) explain(out io.Writer, name string, r *storm.Result) (faile
 		if kind == storm.CutByLimit {
 			kind = "cut, as the storm was not through"
 		}
-		fmt.Fprintf(out, "  %s: %s of %s requests failed: %s\n", name, storm.Number(n), storm.Number(c.requests), kind)
+		fmt.Fprintf(out, "  %s: %s of %s %s failed: %s\n", name, storm.Number(n), storm.Number(c.requests), c.words.unit, kind)
 	}
 	if r.NotBegun > 0 {
-		fmt.Fprintf(out, "  %s: %s of %s requests not begun after %v, the most that such a storm may take\n",
-			name, storm.Number(r.NotBegun), storm.Number(c.requests), r.Elapsed.Round(time.Millisecond))
+		fmt.Fprintf(out, "  %s: %s of %s %s not begun after %v, the most that such a storm may take\n",
+			name, storm.Number(r.NotBegun), storm.Number(c.requests), c.words.unit, r.Elapsed.Round(time.Millisecond))
 	}
 	if r.Errors[storm.NoPort] > 0 {
-		fmt.Fprintf(out, "  Sockets in TIME-WAIT hold this machine's ports towards that address; make fewer requests with -n.\n")
+		fmt.Fprintf(out, "  Sockets in TIME-WAIT hold this machine's ports towards that address; make fewer %s with -n.\n", c.words.unit)
 	}
 	return r.Failed()+r.NotBegun > 0
 }
 
 func (c *comparison) explainTimeWait(out io.Writer, left int) {
-	fmt.Fprintf(out, "  through weir: %s sockets in TIME-WAIT are left by %s requests, where there should be almost none.\n",
-		storm.Number(left), storm.Number(c.requests))
+	fmt.Fprintf(out, "  through weir: %s sockets in TIME-WAIT are left by %s %s, where there should be almost none.\n",
+		storm.Number(left), storm.Number(c.requests), c.words.unit)
 	if c.noTimestamps {
 		fmt.Fprint(out, "  TCP timestamps are turned off here, and without them weir cannot answer a client's close so that\n"+
 			"  neither side keeps the socket. To have them: sysctl -w net.ipv4.tcp_timestamps=1\n")
@@ -139,4 +153,12 @@ func latency(r *storm.Result, q float64) string {
 		return "-"
 	}
 	return strconv.FormatFloat(float64(r.Latency.Quantile(q))/float64(time.Millisecond), 'f', 2, 64) + " ms"
+}
+
+// seconds is processor time, where it is known.
+func seconds(d time.Duration) string {
+	if d <= 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(d.Seconds(), 'f', 2, 64) + " s"
 }

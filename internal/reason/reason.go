@@ -46,13 +46,15 @@ const (
 	CloseDrain                      // weir is stopping, or the backend was removed
 	CloseConnect                    // the dial or the login did not succeed
 	CloseReserved                   // a kill or a check is over
+	CloseKilled                     // MySQL: a KILL was sent for it, or it was dedicated to a replica
+	CloseNotReset                   // MySQL: what its session left could not be undone
 	closes
 )
 
 var closeNames = [closes]string{
 	"idle", "age", "backend_fin", "unsolicited", "broken", "said_close", "extra_bytes", "stale",
 	"backend_error", "bad_response", "timeout", "client_gone", "slow", "early_response", "upgraded",
-	"key_needed", "resized", "generation", "drain", "connect", "reserved",
+	"key_needed", "resized", "generation", "drain", "connect", "reserved", "killed", "not_reset",
 }
 
 func (c Close) String() string { return name(closeNames[:], uint8(c)) }

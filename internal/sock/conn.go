@@ -34,6 +34,10 @@ type Conn interface {
 	// read deadline of its own behind; set another before the next Read.
 	ReadSoon(p []byte) (int, error)
 
+	// Stay says that the client is about to send something: until it once does
+	// not, ReadSoon and Turn wait out the grace.
+	Stay()
+
 	// Turn writes p whole and then does what ReadSoon does, but ErrFIN says
 	// for sure that the FIN was there before p was written. With a client
 	// that is quick it takes one visit to the poller.

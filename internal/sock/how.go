@@ -50,3 +50,19 @@ func EndBackend(c Conn) How {
 		return HowAbort
 	}
 }
+
+// EndAnswered ends a backend connection whose peer was told goodbye and had time
+// to close. Where it has, a reset answers its FIN, so that it keeps no
+// TIME_WAIT either; where it has not, the close is plain, because a reset
+// might overtake the goodbye.
+func EndAnswered(c Conn) How {
+	if c.Look() == PeerFIN {
+		if i, ok := c.Info(); ok && quietly(i) {
+			c.Abort()
+			return HowQuiet
+		}
+		return EndBackend(c)
+	}
+	c.Close()
+	return HowActive
+}

@@ -87,6 +87,9 @@ func (c *plainConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// Stay has nothing to change: see ReadSoon.
+func (c *plainConn) Stay() {}
+
 // ReadSoon waits out the grace in any case: a plain connection keeps its
 // goroutine when it is parked, so there is less to win.
 func (c *plainConn) ReadSoon(p []byte) (int, error) {
@@ -254,6 +257,9 @@ func (c *plainConn) below() net.Conn {
 // a record without data, but on a connection that ought to be silent any byte
 // is a reason not to use it again.
 func (c *plainConn) lookBelow() Sight {
+	if u, ok := c.below().(under); ok {
+		return u.Look()
+	}
 	sc, ok := c.below().(syscall.Conn)
 	if !ok {
 		return Quiet
@@ -283,6 +289,9 @@ func (c *plainConn) CloseWrite() error {
 // Abort goes past TLS, whose Close would tell the peer that all was sent.
 func (c *plainConn) Abort() error {
 	below := c.below()
+	if u, ok := below.(under); ok {
+		return u.Abort()
+	}
 	if t, ok := below.(*net.TCPConn); ok {
 		// Set at the very end only: a descriptor with this option that dies
 		// with its process truncates what the kernel still has to send.

@@ -152,6 +152,8 @@ func (c *rawConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
+func (c *rawConn) Stay() { c.brisk = true }
+
 func (c *rawConn) ReadSoon(b []byte) (int, error) {
 	n, err := readOnce(uintptr(c.fd), b)
 	switch {

@@ -27,6 +27,33 @@ func silent(t *testing.T) (url string, reads *atomic.Int64) {
 	return "http://" + b.Addr().String() + "/", reads
 }
 
+// silentMySQL is one that says as much of says, and then reads and answers no
+// more; and how many clients have come so far.
+func silentMySQL(t *testing.T, says ...string) (url string, reads *atomic.Int64) {
+	t.Helper()
+	reads = new(atomic.Int64)
+	b := testnet.NewBackend(t, func(c *testnet.BackendConn) {
+		for _, text := range says {
+			if c.Send(text) != nil || read(c) != nil {
+				return
+			}
+		}
+		reads.Add(1)
+		c.Stall()
+	})
+	return "mysql://app@" + b.Addr().String() + "/", reads
+}
+
+// silences are servers that leave clients waiting, each in another place.
+func silences(t *testing.T) map[string]func() (url string, reads *atomic.Int64) {
+	return map[string]func() (string, *atomic.Int64){
+		"http":              func() (string, *atomic.Int64) { return silent(t) },
+		"mysql no greeting": func() (string, *atomic.Int64) { return silentMySQL(t) },
+		"mysql no login":    func() (string, *atomic.Int64) { return silentMySQL(t, greeting()) },
+		"mysql no answer":   func() (string, *atomic.Int64) { return silentMySQL(t, greeting(), ok(2)) },
+	}
+}
+
 // ended wants that every request of o is accounted for: each that was under way
 // failed as kind, once for each worker at most, and the rest not begun.
 func ended(t *testing.T, r *Result, o Options, kind string) {
@@ -41,35 +68,41 @@ func ended(t *testing.T, r *Result, o Options, kind string) {
 }
 
 func TestTheLimitEndsRequestsThatWaitForAnAnswer(t *testing.T) {
-	for _, m := range Modes() {
-		url, _ := silent(t)
-		o := options(url)
-		o.Mode, o.Timeout, o.Limit = m, time.Minute, 500*time.Millisecond
-		r, err := Run(t.Context(), o)
-		if err != nil {
-			t.Fatal(err)
+	for name, silence := range silences(t) {
+		t.Log(name)
+		for _, m := range Modes() {
+			url, _ := silence()
+			o := options(url)
+			o.Mode, o.Timeout, o.Limit = m, time.Minute, 500*time.Millisecond
+			r, err := Run(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended(t, r, o, CutByLimit)
 		}
-		ended(t, r, o, CutByLimit)
 	}
 }
 
 func TestAnInterruptionEndsRequestsThatWaitForAnAnswer(t *testing.T) {
-	url, reads := silent(t)
-	o := options(url)
-	o.Timeout, o.Settle = time.Minute, time.Minute
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() { // ends by itself, and before Run
-		testnet.Poll(atOnce, func() bool { return reads.Load() == int64(o.Concurrency) })
-		cancel()
-	}()
-	began := time.Now()
-	r, err := Run(ctx, o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended(t, r, o, Interrupted)
-	if d := time.Since(began); d > 2*atOnce {
-		t.Errorf("the whole took %v: the sockets' settling was not interrupted", d)
+	for name, silence := range silences(t) {
+		t.Log(name)
+		url, reads := silence()
+		o := options(url)
+		o.Timeout, o.Settle = time.Minute, time.Minute
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { // ends by itself, and before Run
+			testnet.Poll(atOnce, func() bool { return reads.Load() == int64(o.Concurrency) })
+			cancel()
+		}()
+		began := time.Now()
+		r, err := Run(ctx, o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended(t, r, o, Interrupted)
+		if d := time.Since(began); d > 2*atOnce {
+			t.Errorf("the whole took %v: the sockets' settling was not interrupted", d)
+		}
 	}
 }
 

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"syscall"
-
-	"github.com/valyala/fasthttp"
+	"unicode"
 )
 
 // maxKinds bounds the kinds of errors of a storm, beside those of its early end:
@@ -25,50 +25,17 @@ func (s *run) fail(kind string) {
 	s.errors[kind]++
 }
 
+// refusal is an answer that says no. It is its own kind, also when it comes
+// while the storm is being ended.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
 // What is wrong with an answer. The texts are kinds.
 var (
-	errStatus    = errors.New("status")
-	errHalf      = errors.New("closed within an answer")
-	errMalformed = errors.New("the answer is not valid HTTP")
-	errLongHead  = fmt.Errorf("the answer's head is over %d KiB", maxHead>>10)
-	errLongBody  = fmt.Errorf("the answer's body is over %d MiB", maxBody>>20)
-	errTail      = errors.New("no clean end after the answer")
+	errHalf = errors.New("closed within an answer")
+	errTail = errors.New("no clean end after the answer")
 )
-
-// explain returns what is behind an error of the parser, in none of its words:
-// they have a part of the answer, and advice for its own callers.
-func (s *source) explain(err error) error {
-	var small *fasthttp.ErrSmallBuffer
-	switch {
-	case s.err == io.EOF && s.some:
-		return errHalf
-	case s.err != nil:
-		return s.err
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		return errLongBody
-	case errors.As(err, &small):
-		return errLongHead
-	}
-	return errMalformed
-}
-
-// statusError names the status, and weir's reason where the answer has one.
-func statusError(r *fasthttp.Response) error {
-	if reason := r.Header.Peek("X-Weir-Reason"); isReason(reason) {
-		return fmt.Errorf("%w %d (%s)", errStatus, r.StatusCode(), reason)
-	}
-	return fmt.Errorf("%w %d", errStatus, r.StatusCode())
-}
-
-// isReason says whether b is short and plain enough to be shown.
-func isReason(b []byte) bool {
-	for _, c := range b {
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '/' {
-			return false
-		}
-	}
-	return 0 < len(b) && len(b) <= 64
-}
 
 // tailError is about what was read in place of the end: a byte, where err is nil.
 func tailError(err error) error {
@@ -78,9 +45,19 @@ func tailError(err error) error {
 	return fmt.Errorf("%w: %s", errTail, kind(err))
 }
 
+// named are errors whose texts are kinds.
+var named = []error{
+	errHalf, errTail,
+	errMalformed, errLongHead, errLongBody,
+	errNotMySQL, errNoGreeting, errInLogin, errPlugin, errNoTLS,
+}
+
 // kind folds an error into one of few words.
 func kind(err error) string {
-	for _, known := range []error{errStatus, errHalf, errMalformed, errLongHead, errLongBody, errTail} {
+	if r, ok := errors.AsType[refusal](err); ok {
+		return string(r)
+	}
+	for _, known := range named {
 		if errors.Is(err, known) {
 			return err.Error()
 		}
@@ -104,8 +81,26 @@ func kind(err error) string {
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
-	return err.Error()
+	return plain(err.Error())
 }
 
 // NoPort is the kind of requests for which this machine had no port left.
 const NoPort = "no local port free (EADDRNOTAVAIL)"
+
+// maxText bounds what of a server's text is shown, in runes.
+const maxText = 160
+
+// plain makes a server's text fit for a terminal: one line, of no great length,
+// and nothing that a terminal would obey.
+func plain(text string) string {
+	text = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, strings.ToValidUTF8(text, "?"))
+	if r := []rune(text); len(r) > maxText {
+		text = string(r[:maxText]) + "..."
+	}
+	return text
+}

@@ -17,21 +17,27 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Result{Target: t.addr}
-	count, err := openCounter(t.addr)
+	r := &Result{Target: t.address, Unit: t.unit, TCP: t.addr.IsValid()}
+	var count *counter
+	if r.TCP {
+		if count, err = openCounter(t.addr); err != nil {
+			return nil, err
+		}
+		defer count.close()
+		if r.Before, err = count.now(); err != nil {
+			return nil, err
+		}
+	}
+
+	s := &run{o: &o, t: t, errors: map[string]int{}}
+	workers, err := s.workers()
 	if err != nil {
 		return nil, err
 	}
-	defer count.close()
-	if r.Before, err = count.now(); err != nil {
-		return nil, err
-	}
-
-	s := &run{o: &o, t: t, request: request(t, o.Mode), errors: map[string]int{}}
 	stop := s.report()
 	began := time.Now()
 	s.until = began.Add(o.Limit)
-	s.rage(ctx)
+	s.rage(ctx, workers)
 	r.Elapsed = time.Since(began)
 	stop()
 
@@ -40,6 +46,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 	r.Latency = s.latency.Snapshot()
 	if r.NotBegun > 0 || r.Errors[CutByLimit]+r.Errors[Interrupted] > 0 {
 		r.Ended = s.ended(ctx)
+	}
+	if !r.TCP {
+		return r, nil
 	}
 	settle := time.NewTimer(o.Settle)
 	defer settle.Stop()
@@ -56,10 +65,9 @@ func Run(ctx context.Context, o Options) (*Result, error) {
 
 // run is what the workers share.
 type run struct {
-	o       *Options
-	t       target
-	request []byte
-	until   time.Time // asked by the clock: a timer may be late on a busy machine
+	o     *Options
+	t     target
+	until time.Time // asked by the clock: a timer may be late on a busy machine
 
 	begun    atomic.Int64
 	answered atomic.Int64
@@ -89,14 +97,24 @@ func (s *run) deadline() time.Time {
 	return s.until
 }
 
+// workers makes those that the storm needs.
+func (s *run) workers() ([]*worker, error) {
+	all := make([]*worker, min(s.o.Concurrency, s.o.Requests))
+	for i := range all {
+		w := &worker{run: s}
+		var err error
+		if w.client, err = s.t.client(s, &w.link); err != nil {
+			return nil, err
+		}
+		all[i] = w
+	}
+	return all, nil
+}
+
 // rage makes all requests. It returns when they are done, or soon after the
 // storm was ended: by ctx, or at until.
-func (s *run) rage(ctx context.Context) {
-	workers := make([]*worker, min(s.o.Concurrency, s.o.Requests))
+func (s *run) rage(ctx context.Context, workers []*worker) {
 	var working, watching sync.WaitGroup
-	for i := range workers {
-		workers[i] = newWorker(s)
-	}
 	for _, w := range workers {
 		working.Go(func() { w.work(ctx) })
 	}
@@ -105,7 +123,7 @@ func (s *run) rage(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			for _, w := range workers {
-				w.cut()
+				w.link.cut()
 			}
 		case <-done:
 		}

@@ -1,6 +1,9 @@
-// Package storm makes the load that weir is for: many short connections. It
-// measures what each request took and counts the sockets that the storm left
-// behind, by TCP state, at each end.
+// Package storm makes the load that weir is for: many short connections, to an
+// HTTP server or to a MySQL one. It measures what each exchange took and counts
+// the sockets that the storm left behind, by TCP state, at each end.
+//
+// An exchange is a request and its response, or a query and its result; what
+// both have in common is called a request here.
 //
 // A storm is bounded in number, in time and in concurrency, and goes to this
 // machine only unless it is told otherwise.
@@ -10,9 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
-	"net/url"
 	"time"
 
 	"weir/internal/hist"
@@ -22,8 +22,8 @@ import (
 type Mode string
 
 const (
-	ClientCloses Mode = "client"    // the client closes when it has its response, as most programs do
-	ServerCloses Mode = "server"    // the client asks for a close and reads to its end, as ab and PHP do
+	ClientCloses Mode = "client"    // the client closes when it has its response, as most programs do; MySQL: right after COM_QUIT
+	ServerCloses Mode = "server"    // the client asks for a close and reads to its end, as ab and PHP do; MySQL: by COM_QUIT
 	Keepalive    Mode = "keepalive" // each worker keeps its connection
 )
 
@@ -32,7 +32,9 @@ func Modes() []Mode { return []Mode{ClientCloses, ServerCloses, Keepalive} }
 
 // Options say what to do.
 type Options struct {
-	URL         string // http://host:port/path
+	URL         string // http://host:port/path, or mysql:// as Forms says
+	Query       string // what a MySQL target is asked; empty: SELECT 1. No other target has it.
+	Password    string // of the URL's user, for a MySQL target whose URL has none
 	Requests    int
 	Concurrency int
 	Mode        Mode
@@ -55,7 +57,9 @@ const (
 
 // Result is what came of it.
 type Result struct {
-	Target   netip.AddrPort
+	Target   string         // host:port, or the path of a unix socket
+	Unit     string         // what the requests are, "requests" or "queries"
+	TCP      bool           // Target is a TCP address: Before and After are counted
 	Requests int            // answered
 	Errors   map[string]int // by kind: a bounded number of them
 	NotBegun int            // never sent, as the storm was ended before; no failures
@@ -88,13 +92,6 @@ func (r *Result) PerSecond() float64 {
 	return float64(r.Requests) / r.Elapsed.Seconds()
 }
 
-// target is a checked Options.URL.
-type target struct {
-	addr netip.AddrPort
-	host string // as in the URL
-	path string
-}
-
 // ErrRemote says that a target is not on this machine.
 var ErrRemote = errors.New("the target is not a loopback address")
 
@@ -120,28 +117,5 @@ func (o *Options) check(ctx context.Context) (t target, err error) {
 	case o.Mode != ClientCloses && o.Mode != ServerCloses && o.Mode != Keepalive:
 		return t, fmt.Errorf("-mode %q: must be one of %v", o.Mode, Modes())
 	}
-	u, err := url.Parse(o.URL)
-	if err != nil {
-		return t, err
-	}
-	if u.Scheme != "http" || u.Host == "" || u.User != nil {
-		return t, fmt.Errorf("%s: must be http://host:port/path", o.URL)
-	}
-	port := u.Port()
-	if port == "" {
-		port = "80"
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", u.Hostname())
-	if err != nil {
-		return t, err
-	}
-	t.addr, err = netip.ParseAddrPort(net.JoinHostPort(ips[0].Unmap().String(), port))
-	if err != nil {
-		return t, fmt.Errorf("%s: %w", o.URL, err)
-	}
-	if !t.addr.Addr().IsLoopback() && !o.Remote {
-		return t, fmt.Errorf("%s: %w; a storm there needs -remote, and the consent of whoever runs it", t.addr, ErrRemote)
-	}
-	t.host, t.path = u.Host, u.RequestURI()
-	return t, nil
+	return o.target(ctx)
 }

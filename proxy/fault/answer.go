@@ -41,8 +41,8 @@ var answers = func() (out [kinds]Answer) {
 }()
 
 // writable says whether a Kind has an answer: nobody reads that of a client who
-// has left, and None is no fault.
-func writable(k Kind) bool { return k != None && k != ClientGone }
+// has left, and None and what HTTP does not have are no faults of a request.
+func writable(k Kind) bool { return table[k].Status != 0 && k != ClientGone }
 
 // Response returns the Kind's answer to an HTTP/1.1 request with a body, or nil
 // for a Kind that is never written. The bytes are shared: read only. An answer

@@ -82,7 +82,7 @@ func check(t *testing.T, k Kind, label, text string, f Form, raw []byte) {
 
 func TestEveryAnswerReadsBackInEveryForm(t *testing.T) {
 	for _, k := range Kinds() {
-		if k == ClientGone {
+		if !writable(k) {
 			continue
 		}
 		for _, f := range allForms() {

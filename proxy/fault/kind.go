@@ -34,15 +34,25 @@ const (
 	HeaderTimeout  // the head did not arrive in time
 	BodyTimeout    // the body stopped arriving
 	ClientGone     // the client left before its response was written
+	LoginTimeout   // MySQL: the login was not over in time
+	LoginAborted   // MySQL: the client left in its login
+	BadLogin       // MySQL: not a login as the protocol has it
+	AccessDenied   // MySQL: an unknown user, a wrong password, or an address the user may not come from
+	TLSRequired    // MySQL: the listener takes logins inside TLS only
+	BadPacket      // MySQL: not a command as the protocol has it
+	UnknownCommand // MySQL: a command whose answer could not be followed
+	IdleAttached   // MySQL: silent for too long with a backend connection in its hands
 
 	// Ours: a limit that is set, or this machine's.
-	MaxClients   // the listener holds as many clients as it may
-	QueueFull    // the backend's queue is full
-	QueueTimeout // no connection came free while the request stood in the queue
-	Draining     // weir is stopping
-	NoMemory     // the bound on buffer memory is reached
-	DialLocal    // this machine had no port, descriptor or memory for a dial
-	Internal     // a bug in weir
+	MaxClients    // the listener holds as many clients as it may
+	QueueFull     // the backend's queue is full
+	QueueTimeout  // no connection came free while the request stood in the queue
+	Draining      // weir is stopping
+	NoMemory      // the bound on buffer memory is reached
+	DialLocal     // this machine had no port, descriptor or memory for a dial
+	Internal      // a bug in weir
+	LoginFlood    // MySQL: more clients in login than the listener takes
+	ServerUnknown // MySQL: no server was reached yet, so there is nothing to greet with
 
 	// The backend's.
 	DialRefused     // the backend refused the connection, or no route leads to it
@@ -52,7 +62,10 @@ const (
 	StaleUnsafe     // a reused connection died under a request that may not be sent twice
 	ResponseTimeout // the response did not begin in time
 	ResponseStalled // the response began and was not finished: silence, or a close before its end
-	BadResponse     // the response is not HTTP as RFC 9112 has it, or its head is over the limit
+	BadResponse     // the response is not as the protocol has it, or its head is over the limit
+	SessionLost     // MySQL: the backend ended a session between two of its commands
+	QueryTimeout    // MySQL: the statement ran for longer than it may, and was killed
+	BackendRefused  // MySQL: the server let weir in for nobody: it is full, or refuses this machine
 
 	kinds
 )
@@ -122,10 +135,12 @@ type Row struct {
 	Log   Log
 	Level slog.Level // of the log line, where there is one
 
-	// Status is the HTTP status. RetryAfter says that the answer carries that
+	// Errno is MySQL's number of the error, 0 where it cannot be of such a
+	// client. Status is the HTTP status, 0 likewise. RetryAfter says that the answer carries that
 	// field: the refusal is about load, and the same request may do later.
 	// Closes says that the client's connection cannot be used on: where the
 	// next request starts is unknown, or there shall be none.
+	Errno      uint16
 	Status     int
 	RetryAfter bool
 	Closes     bool

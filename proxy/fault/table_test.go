@@ -32,6 +32,14 @@ var want = []struct {
 	{HeaderTimeout, "header_timeout", 408, Client, Never, false, false, true},
 	{BodyTimeout, "body_timeout", 408, Client, Never, true, false, true},
 	{ClientGone, "client_gone", 499, Client, Never, true, false, true},
+	{LoginTimeout, "login_timeout", 0, Client, Never, false, false, true},
+	{LoginAborted, "login_aborted", 0, Client, Never, false, false, true},
+	{BadLogin, "bad_login", 0, Client, Never, false, false, true},
+	{AccessDenied, "access_denied", 0, Client, Never, false, false, true},
+	{TLSRequired, "tls_required", 0, Client, Never, false, false, true},
+	{BadPacket, "bad_packet", 0, Client, Never, false, false, true},
+	{UnknownCommand, "unknown_command", 0, Client, Never, false, false, false},
+	{IdleAttached, "idle_attached", 0, Client, Never, false, false, true},
 	{MaxClients, "max_clients", 503, Weir, Never, false, true, true},
 	{QueueFull, "queue_full", 503, Weir, Never, false, true, false},
 	{QueueTimeout, "queue_timeout", 503, Weir, Never, false, true, false},
@@ -39,6 +47,8 @@ var want = []struct {
 	{NoMemory, "no_memory", 503, Weir, Never, false, true, false},
 	{DialLocal, "dial_local", 503, Weir, Never, false, true, false},
 	{Internal, "internal", 500, Weir, Never, true, false, true},
+	{LoginFlood, "login_flood", 0, Weir, Never, false, false, true},
+	{ServerUnknown, "server_unknown", 0, Weir, Never, false, false, true},
 	{DialRefused, "dial_refused", 502, Backend, Never, false, false, false},
 	{DialTimeout, "dial_timeout", 504, Backend, Never, false, false, false},
 	{BackendClosed, "backend_closed", 502, Backend, ReusedOnly, true, false, false},
@@ -47,6 +57,9 @@ var want = []struct {
 	{ResponseTimeout, "response_timeout", 504, Backend, Never, true, false, false},
 	{ResponseStalled, "response_stalled", 504, Backend, Never, true, false, true},
 	{BadResponse, "bad_response", 502, Backend, Never, true, false, false},
+	{SessionLost, "session_lost", 0, Backend, Never, false, false, true},
+	{QueryTimeout, "query_timeout", 0, Backend, Never, true, false, false},
+	{BackendRefused, "backend_refused", 0, Backend, Never, false, false, false},
 }
 
 func TestEveryKindHasTheConsequencesAgreedOn(t *testing.T) {
@@ -86,7 +99,10 @@ func TestEveryRowIsUsableAndTeaches(t *testing.T) {
 			t.Errorf("%q is no label, or is there twice", r.Label)
 		}
 		seen[r.Label] = true
-		if http.StatusText(r.Status) == "" && k != ClientGone {
+		if r.Status == 0 && r.Errno == 0 {
+			t.Errorf("%s: no protocol has it", r.Label)
+		}
+		if r.Status != 0 && http.StatusText(r.Status) == "" && k != ClientGone {
 			t.Errorf("%s: %d is not a registered status", r.Label, r.Status)
 		}
 		if r.Hint == "" || r.Text == "" || !printable(r.Text) || !printable(r.Hint) {

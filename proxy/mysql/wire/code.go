@@ -16,6 +16,7 @@ const (
 	CodeKillDenied          Code = 1095
 	CodeUnknownError        Code = 1105
 	CodeHostBlocked         Code = 1129
+	CodeHostNotAllowed      Code = 1130
 	CodePacketTooLarge      Code = 1153
 	CodeReadError           Code = 1158
 	CodeReadInterrupted     Code = 1159 // ER_NET_READ_INTERRUPTED: a timeout
@@ -37,6 +38,11 @@ const (
 	CodeQueryTimeout        Code = 3024
 	CodeSecureTransport     Code = 3159
 	CodeClientTimeout       Code = 4031 // MySQL: said unasked before the close
+
+	// The client libraries' own, which they give when a connection ends. Drivers
+	// and their pools know by them that the session is lost.
+	CodeServerGone Code = 2006
+	CodeServerLost Code = 2013
 )
 
 // codeProgress marks a progress report of MariaDB, which looks like an ERR.
@@ -88,6 +94,8 @@ func describe(c Code) (state, text string) {
 		return unknownState, "Unknown error"
 	case CodeHostBlocked:
 		return unknownState, "Host is blocked because of many connection errors"
+	case CodeHostNotAllowed:
+		return unknownState, "Host is not allowed to connect to this server"
 	case CodePacketTooLarge:
 		return commError, "Got a packet bigger than 'max_allowed_packet' bytes"
 	case CodeReadError:
@@ -130,6 +138,16 @@ func describe(c Code) (state, text string) {
 		return unknownState, "Connections using insecure transport are prohibited"
 	case CodeClientTimeout:
 		return unknownState, "The client was disconnected by the server because of inactivity"
+	}
+	return describeClient(c)
+}
+
+func describeClient(c Code) (state, text string) {
+	switch c {
+	case CodeServerGone:
+		return unknownState, "Server has gone away"
+	case CodeServerLost:
+		return unknownState, "Lost connection to server during query"
 	}
 	return unknownState, ""
 }

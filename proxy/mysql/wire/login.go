@@ -19,8 +19,9 @@ const (
 	MaxLogin = maxAttrs + maxProof + maxUser + maxDB + maxPlugin + 64
 )
 
-// sslRequestLen is the payload of an SSLRequest: a login up to the user's name.
-const sslRequestLen = 32
+// SSLRequestLen is the payload of an SSLRequest in bytes: a login up to the
+// user's name. No login is as short.
+const SSLRequestLen = 32
 
 // Login is a client's answer to the greeting (HandshakeResponse41), and what
 // COM_CHANGE_USER says.
@@ -38,7 +39,7 @@ type Login struct {
 // IsSSLRequest says whether a client's first packet asks for TLS. The login
 // follows inside TLS with the next sequence number.
 func IsSSLRequest(payload []byte) bool {
-	return len(payload) == sslRequestLen && Caps(binary.LittleEndian.Uint16(payload)).Has(CapSSL)
+	return len(payload) == SSLRequestLen && Caps(binary.LittleEndian.Uint16(payload)).Has(CapSSL)
 }
 
 // ParseLogin parses a login. offered are the capabilities of the greeting that

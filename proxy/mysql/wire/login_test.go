@@ -218,7 +218,7 @@ func TestLoginsAreReadAsWritten(t *testing.T) {
 			if !IsSSLRequest(ssl) || IsSSLRequest(AppendLogin(nil, &l)) {
 				t.Error("an SSLRequest is not told from a login")
 			}
-			if caps&CapSSL == 0 && IsSSLRequest(AppendLogin(nil, &l)[:sslRequestLen]) {
+			if caps&CapSSL == 0 && IsSSLRequest(AppendLogin(nil, &l)[:SSLRequestLen]) {
 				t.Error("a login cut short is taken for an SSLRequest")
 			}
 		}

@@ -97,3 +97,11 @@ func (t *Tracks) variable() bool {
 // there is no transaction, nothing read or written in one, and no table locked.
 // A value of another form is taken as busy.
 func IdleTransaction(value []byte) bool { return string(value) == "________" }
+
+// AppendSchema appends the session-track data that say that the default database
+// is name.
+func AppendSchema(dst []byte, name string) []byte {
+	dst = append(dst, byte(TrackSchema))
+	dst = AppendLenenc(dst, uint64(len(AppendLenenc(nil, uint64(len(name))))+len(name)))
+	return appendText(dst, name)
+}

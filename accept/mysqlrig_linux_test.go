@@ -1,0 +1,92 @@
+package accept
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"weir/internal/testnet"
+)
+
+// weirSpeaksMySQL puts weir before the server in the tests of this file's rig.
+// Without it they run against the server both times, which shows that they are
+// right about the server.
+const weirSpeaksMySQL = false
+
+// target is what a client of MySQL is told.
+type target struct {
+	address  string
+	user     string
+	password string
+	database string
+	ca       string // path of a certificate; "" is no TLS
+}
+
+// args are the arguments of every client program.
+func (a target) args() []string {
+	host, port, _ := net.SplitHostPort(a.address)
+	return []string{host, port, a.user, a.password, a.database, a.ca}
+}
+
+// mysqlOptions say how weir stands before a server.
+type mysqlOptions struct {
+	maxOpen int
+	reset   string // always or proven
+	auth    string // what clients are asked for: native or sha2; native if empty
+	tls     bool   // to clients, and to the backend, which must have been started with it
+}
+
+// mysqlWeir is a weir before a MariaDB.
+type mysqlWeir struct {
+	*reloadable
+	address string
+	ca      string // of its own certificate, "" without tls
+}
+
+// startMySQLWeir runs weir before m.
+func startMySQLWeir(t *testing.T, m *testnet.MariaDB, o mysqlOptions) *mysqlWeir {
+	t.Helper()
+	w := &mysqlWeir{}
+	if o.auth == "" {
+		o.auth = "native"
+	}
+	var listener, backend string
+	if o.tls {
+		f := testnet.NewTLSFiles(t)
+		w.ca = f.CA
+		listener = fmt.Sprintf(", tls: {cert: %q, key: %q}", f.Cert, f.Key)
+		backend = fmt.Sprintf(", tls: {mode: verify_identity, ca: %q}", m.CA())
+	}
+	var users string
+	for i, name := range []string{testnet.UserApp, testnet.UserEd25519, testnet.UserNone, testnet.UserRole, testnet.UserAll} {
+		if i > 0 {
+			users += ", "
+		}
+		users += fmt.Sprintf("{name: %s, password: %s}", name, testnet.MariaDBPassword)
+	}
+	w.reloadable = startReloadable(t, fmt.Sprintf(`
+listeners:
+  - {name: db, protocol: mysql, address: "127.0.0.1:0", backend: orders%s}
+backends:
+  - name: orders
+    endpoints: ["%s"]
+    pool: {max_open: %d}
+    users: [%s]
+    mysql: {mode: session, reset: %s, auth: %s}%s
+`, listener, m.Address(), o.maxOpen, users, o.reset, o.auth, blockKey(backend)))
+	w.address = w.addr["db"]
+	return w
+}
+
+// blockKey makes a line of a flow mapping's continuation.
+func blockKey(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "\n    " + s[2:]
+}
+
+// mysqlDatabase makes an empty database, where there was one as well.
+func mysqlDatabase(m *testnet.MariaDB, name string) {
+	m.Exec("DROP DATABASE IF EXISTS "+name, "CREATE DATABASE "+name+" CHARACTER SET utf8mb4")
+}

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"weir/internal/accesslog"
+	"weir/internal/hist"
+	"weir/internal/sock"
+)
+
+// Status is what /api/status shows. Its names are part of the interface.
+type Status struct {
+	Version       string           `json:"version"`
+	UptimeSeconds int64            `json:"uptime_seconds"`
+	Config        string           `json:"config"`
+	Draining      bool             `json:"draining"`
+	Listeners     []ListenerStatus `json:"listeners"`
+	Backends      []BackendStatus  `json:"backends"`
+	Closing       ClosingStatus    `json:"closing"`
+	Buffers       BufferStatus     `json:"buffers"`
+	AccessLog     LineLogStatus    `json:"access_log"`
+	SlowQueryLog  LineLogStatus    `json:"slow_query_log"`
+}
+
+// ListenerStatus is one listener.
+type ListenerStatus struct {
+	Name          string                       `json:"name"`
+	Protocol      string                       `json:"protocol"`
+	Addresses     []string                     `json:"addresses"`
+	Accepting     bool                         `json:"accepting"`
+	Clients       int64                        `json:"clients"`
+	Parked        int64                        `json:"parked"`
+	Accepted      uint64                       `json:"accepted"`
+	RefusedFull   uint64                       `json:"refused_full"`
+	AcceptErrors  uint64                       `json:"accept_errors"`
+	Closed        map[string]uint64            `json:"closed"`
+	Requests      map[string]map[string]uint64 `json:"requests"`
+	P50Seconds    float64                      `json:"p50_seconds"`
+	P99Seconds    float64                      `json:"p99_seconds"`
+	RequestsTotal uint64                       `json:"requests_total"`
+	Logins        int64                        `json:"logins"` // under way; mysql
+}
+
+// BackendStatus is one backend.
+type BackendStatus struct {
+	Name        string            `json:"name"`
+	Protocol    string            `json:"protocol"`
+	Address     string            `json:"address"`
+	MaxOpen     int               `json:"max_open"`
+	Open        int               `json:"open"`
+	MostOpen    int               `json:"most_open"`
+	Idle        int               `json:"idle"`
+	Leased      int               `json:"leased"`
+	Dialing     int               `json:"dialing"`
+	Waiting     int               `json:"waiting"`
+	Opened      map[string]uint64 `json:"opened"`
+	Dials       map[string]uint64 `json:"dials"`
+	Closed      map[string]uint64 `json:"closed"`
+	HandOvers   uint64            `json:"hand_overs"`
+	QueueFull   uint64            `json:"queue_full"`
+	QueueTime   uint64            `json:"queue_timeout"`
+	WaitP99     float64           `json:"wait_p99_seconds"`
+	LearnedIdle string            `json:"learned_idle,omitempty"`
+	HoldDown    string            `json:"hold_down,omitempty"`
+	LastError   string            `json:"last_error,omitempty"`
+	MySQL       *MySQLStatus      `json:"mysql,omitempty"`
+}
+
+// ClosingStatus tells of client connections that wait for their end.
+type ClosingStatus struct {
+	Held         int64  `json:"held"`
+	NoTimestamps uint64 `json:"no_timestamps"`
+	InFlight     uint64 `json:"in_flight"`
+}
+
+// BufferStatus tells of memory.buffers.
+type BufferStatus struct {
+	Bytes   int64  `json:"bytes"`
+	Refused uint64 `json:"refused"`
+}
+
+// LineLogStatus tells of the access log, or of the slow-query log, in lines.
+type LineLogStatus struct {
+	To        string `json:"to"` // log.access, log.slow_query
+	Written   uint64 `json:"written"`
+	Dropped   uint64 `json:"dropped"`
+	LastError string `json:"last_error,omitempty"` // while it cannot be written
+}
+
+func (d *daemon) status() Status {
+	g := d.graph
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	sweep := g.sweeper.Stats()
+	st := Status{
+		Version: versionText(), UptimeSeconds: int64(time.Since(d.started).Seconds()), Config: d.path, Draining: g.draining.Load(),
+		Closing: ClosingStatus{Held: sweep.Held, NoTimestamps: sweep.NoTimestamps, InFlight: sweep.InFlight},
+	}
+	st.Buffers.Bytes, st.Buffers.Refused = g.budget.Used()
+	st.AccessLog = lineLogStatus(g.cfg.Log.Access, g.access)
+	st.SlowQueryLog = lineLogStatus(g.cfg.Log.SlowQuery, g.slow)
+	for _, l := range g.listenerStats() {
+		f := g.frontStats(l.name)
+		ls := ListenerStatus{
+			Name: l.name, Protocol: f.protocol, Logins: f.logins, Addresses: l.addresses, Accepting: l.stats.Accepting, Clients: l.stats.Open, Parked: l.stats.Parked,
+			Accepted: l.stats.Accepted, RefusedFull: l.stats.Full, AcceptErrors: l.stats.AcceptErrors,
+			Closed: map[string]uint64{}, Requests: f.Requests, RequestsTotal: f.RequestSeconds.Count(),
+			P50Seconds: quantile(f.RequestSeconds, 0.5), P99Seconds: quantile(f.RequestSeconds, 0.99),
+		}
+		for _, h := range sock.Hows() {
+			ls.Closed[h.String()] = l.stats.Closed[h]
+		}
+		st.Listeners = append(st.Listeners, ls)
+	}
+	databases := g.databaseStats()
+	for _, name := range slices.Sorted(maps.Keys(g.backends)) {
+		st.Backends = append(st.Backends, backendStatus(g.backends[name], databases[name]))
+	}
+	return st
+}
+
+func lineLogStatus(to string, log *accesslog.Log) LineLogStatus {
+	lines := log.Stats()
+	st := LineLogStatus{To: to, Written: lines.Written, Dropped: lines.Dropped}
+	if lines.Err != nil {
+		st.LastError = lines.Err.Error()
+	}
+	return st
+}
+
+func quantile(s hist.Snapshot, q float64) float64 { return s.Quantile(q).Seconds() }
+
+func backendStatus(b *backend, db *databaseStats) BackendStatus {
+	p := b.pool.Stats()
+	bs := BackendStatus{
+		Name: b.cfg.Name, Protocol: b.cfg.Protocol, Address: string(b.cfg.Endpoints[0].Address), MaxOpen: p.MaxOpen, Open: p.Open, MostOpen: p.MostOpen,
+		Idle: p.Idle, Leased: p.Leased, Dialing: p.Dialing, Waiting: p.Waiting,
+		Opened: words(p.Opens), Dials: words(p.Dials), Closed: words(p.Closes),
+		HandOvers: p.HandOvers, QueueFull: p.QueueFull, QueueTime: p.QueueTimeout, WaitP99: quantile(p.Waits, 0.99),
+	}
+	if p.LearnedIdle > 0 {
+		bs.LearnedIdle = p.LearnedIdle.String()
+	}
+	if p.HoldDown > 0 {
+		bs.HoldDown = p.HoldDown.String()
+	}
+	if p.LastError != nil {
+		bs.LastError = p.LastError.Error()
+	}
+	if b.database != nil {
+		bs.MySQL = b.mysqlStatus(db, p.Groups)
+	}
+	return bs
+}
+
+// words turns counts by kind into counts by name, leaving out what never was.
+func words[K interface {
+	comparable
+	fmt.Stringer
+}](m map[K]uint64) map[string]uint64 {
+	out := map[string]uint64{}
+	for k, n := range m {
+		if n > 0 {
+			out[k.String()] = n
+		}
+	}
+	return out
+}

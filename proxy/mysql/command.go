@@ -1,0 +1,263 @@
+package mysql
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"weir/internal/reason"
+	"weir/internal/sock"
+	"weir/proxy/fault"
+	"weir/proxy/mysql/lex"
+	"weir/proxy/mysql/wire"
+)
+
+// command reads the command that in[r:w] starts with and sees to its answer. It
+// reports whether the session goes on.
+func (s *session) command() (keep bool) {
+	h, _ := wire.ParseHeader(s.in[s.r:s.w])
+	s.timer, s.sql, s.first = time.Now(), nil, 1
+	switch {
+	case h.Seq != 0:
+		s.tell(h.Seq+1, fault.BadPacket, fmt.Sprintf("packet number %d where a command starts, want 0", h.Seq))
+		return s.close()
+	case h.Len == 0:
+		s.tell(1, fault.BadPacket, "a packet of 0 bytes")
+		return s.close()
+	}
+	s.cmd = wire.Command(s.in[s.r+wire.HeaderLen])
+	size := wire.HeaderLen + h.Len
+	if size > len(s.in) {
+		return s.long()
+	}
+	if !s.whole(size) {
+		return false
+	}
+	packet := s.in[s.r : s.r+size]
+	s.r += size
+	body := packet[wire.HeaderLen+1:]
+	switch s.cmd {
+	case wire.ComQuit:
+		s.leave(sock.EndFinished)
+		return false
+	case wire.ComPing:
+		if s.thread == nil {
+			return s.ping()
+		}
+	case wire.ComInitDB:
+		if s.thread == nil {
+			return s.initDB(string(body))
+		}
+	case wire.ComChangeUser:
+		return s.changeUser(packet[wire.HeaderLen:])
+	case wire.ComResetConnection:
+		if s.thread == nil || !s.thread.lostTrack {
+			return s.reset()
+		}
+	case wire.ComProcessKill:
+		return s.processKill(body)
+	case wire.ComQuery:
+		return s.query(packet, body)
+	case wire.ComStmtPrepare:
+		s.sql = body
+		return s.forward(packet, body, lex.Scan(body, wire.ASCIIStandsAlone(s.charset))|lex.Sets)
+	}
+	return s.forward(packet, nil, traitsOf(s.cmd))
+}
+
+// query looks at a statement for what concerns weir, and passes it on.
+func (s *session) query(packet, sql []byte) bool {
+	s.sql = sql
+	if k, ok := lex.Kill(sql); ok && !k.ByQueryID {
+		return s.kill(k, sql)
+	}
+	if lex.ConnectionID(sql) {
+		packet = s.ownNumber(sql)
+		sql = packet[wire.HeaderLen+1:]
+	}
+	return s.forward(packet, sql, lex.Scan(sql, wire.ASCIIStandsAlone(s.charset)))
+}
+
+// ownNumber makes a statement that answers SELECT CONNECTION_ID() with the
+// number that the client was greeted with, under the same name: clients compare
+// the two to see whether they were reconnected.
+func (s *session) ownNumber(sql []byte) []byte {
+	name := bytes.TrimSpace(bytes.TrimRight(bytes.TrimSpace(sql)[len("SELECT"):], "; \t\r\n"))
+	text := fmt.Appendf(nil, "%cSELECT CAST(%d AS UNSIGNED) AS `%s`", wire.ComQuery, s.id, name)
+	packet, _ := wire.AppendPacket(nil, text, 0)
+	return packet
+}
+
+// traitsOf is what may follow from a command that is no statement. What a
+// prepared one does was seen when it was prepared.
+func traitsOf(c wire.Command) lex.Traits {
+	switch c {
+	case wire.ComPing, wire.ComStatistics, wire.ComInitDB,
+		wire.ComStmtExecute, wire.ComStmtFetch, wire.ComStmtBulkExecute, wire.ComStmtSendLongData, wire.ComStmtReset, wire.ComStmtClose:
+		return lex.Sets
+	case wire.ComFieldList, wire.ComProcessInfo:
+		return lex.Names | lex.Sets
+	}
+	return lex.Holds
+}
+
+// whole reads until in[r:] has size bytes.
+func (s *session) whole(size int) bool {
+	timed := false
+	for s.w-s.r < size {
+		if !timed {
+			timed = true
+			s.c.ReadWithin(s.set.SendTimeout)
+			s.w = copy(s.in[:], s.in[s.r:s.w])
+			s.r = 0
+		}
+		n, err := s.c.Read(s.in[s.w:])
+		if s.w += n; err != nil {
+			s.lostClient(err, false)
+			return false
+		}
+	}
+	return true
+}
+
+// connect sees that there is a connection to send the command on. prefix is how many of weir's own commands have to go before it; they are in
+// thread.restore.
+func (s *session) connect(sql []byte, traits lex.Traits, fresh bool) (prefix int, err error) {
+	if s.thread != nil {
+		return 0, nil
+	}
+	if err := s.attach(fresh); err != nil {
+		return 0, err
+	}
+	if s.mustRestore(s.cmd, sql, traits) {
+		prefix = s.thread.answers
+	}
+	return prefix, nil
+}
+
+// forward passes a whole command on, and its answer back.
+func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
+	if !s.cmd.Known() {
+		return s.sayERR(1, fault.UnknownCommand, s.cmd.String())
+	}
+	if s.thread == nil && !s.cmd.Answered() {
+		return true // of a statement that no connection knows
+	}
+	had := s.thread != nil
+	for try := 0; ; try++ {
+		prefix, err := s.connect(sql, traits, try >= mostStale)
+		if err != nil {
+			s.failed(1, err)
+			return true
+		}
+		th, c := s.thread, s.lease.Conn()
+		if !s.rows && traits&(lex.Previous|lex.Unknown) != 0 && asksFoundRows(sql) {
+			if err := s.forgetFoundRows(c, th, prefix); err != nil {
+				return s.lostSession(err)
+			}
+			prefix = 0
+		}
+		s.begin(traits)
+		if !s.cmd.Answered() {
+			c.WriteWithin(s.set.SendTimeout)
+			if _, err := c.Write(packet); err != nil {
+				return s.lostBackend(err)
+			}
+			s.counts.ok.Add(1)
+			return true
+		}
+		req := packet
+		if prefix > 0 {
+			s.out = append(append(s.out[:0], th.restore...), packet...)
+			req = s.out
+		}
+		s.bind(c, th)
+		wrote, n, err := c.Exchange(req, s.back[:])
+		s.br, s.bw = 0, n
+		if err == nil {
+			return s.answer(prefix, 1)
+		}
+		if wrote == 0 && !had {
+			s.abandon(staleReason(err))
+			if try < mostStale {
+				continue // nothing was sent
+			}
+		}
+		if wrote == 0 {
+			return s.lostSession(err)
+		}
+		if wrote == len(req) && errors.Is(err, os.ErrDeadlineExceeded) && s.stop() {
+			return s.answer(prefix, 1)
+		}
+		return s.lostBackend(err)
+	}
+}
+
+// begin books that a command goes to the backend.
+func (s *session) begin(traits lex.Traits) {
+	s.used, s.stopped, s.begun, s.cut = true, false, false, false
+	s.traits |= traits
+	switch s.cmd {
+	case wire.ComSetOption:
+		s.thread.multi = true
+	case wire.ComBinlogDump, wire.ComBinlogDumpGTID, wire.ComRegisterSlave:
+		s.dedicated = true
+	}
+	if traits&(lex.Unknown|lex.Holds) != 0 {
+		s.suspect = true
+	}
+}
+
+// bind gives the answer that is to be read the time of query_timeout.
+func (s *session) bind(c sock.Conn, th *thread) {
+	if t := s.be.QueryTimeout; t > 0 && !s.dedicated {
+		c.ReadWithin(t)
+		th.timed = true
+	} else if th.timed { // by a session from before a reload
+		c.SetReadDeadline(zeroTime)
+		th.timed = false
+	}
+}
+
+func staleReason(err error) reason.Close {
+	switch {
+	case errors.Is(err, sock.ErrFIN):
+		return reason.CloseBackendFIN
+	case errors.Is(err, sock.ErrNotQuiet):
+		return reason.CloseUnsolicited
+	}
+	return reason.CloseBroken
+}
+
+// lostSession answers a command before which the backend had ended the session,
+// with all that was in it: it was not sent.
+func (s *session) lostSession(err error) bool {
+	s.abandon(staleReason(err))
+	s.tell(1, fault.SessionLost, "")
+	return s.close()
+}
+
+// lostBackend ends a session whose backend failed under a command that may have
+// run. If the client has had nothing of an answer, it is told.
+func (s *session) lostBackend(err error) bool {
+	k, why := fault.BackendReset, reason.CloseBackendError
+	switch {
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		k, why = fault.ResponseStalled, reason.CloseTimeout
+	case isEnd(err):
+		k = fault.BackendClosed
+	case isBad(err):
+		k, why = fault.BadResponse, reason.CloseBadResponse
+	}
+	s.front.log.Log(s.front.ctx, k.Row().Level, "the backend failed under a command", "fold", k.String(),
+		"listener", s.front.name, "backend", s.be.Name, "reason", k.String(), "command", s.cmd.String(), "err", err)
+	s.abandon(why)
+	if s.begun {
+		s.count(k)
+		return s.drop(sock.EndTruncated)
+	}
+	s.tell(s.first, k, "")
+	return s.close()
+}

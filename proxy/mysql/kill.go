@@ -1,0 +1,141 @@
+package mysql
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"time"
+
+	"weir/pool"
+	"weir/proxy/fault"
+	"weir/proxy/mysql/lex"
+	"weir/proxy/mysql/wire"
+)
+
+// A KILL names a connection. Clients know them by weir's numbers, from their
+// greeting, or by the server's, from CONNECTION_ID(); the server knows its own.
+// So the number is exchanged, and the KILL goes to the server on a reserved
+// connection of the client's user: there may be no other, and the server says
+// who may kill whom. A KILL may arrive after the statement that it was meant
+// for, so the connection that it names is never given to another client.
+
+// killTime bounds a KILL, the reserved connection's login included.
+const killTime = 5 * time.Second
+
+// afterKill is how long a statement that was killed may take to end.
+const afterKill = 10 * time.Second
+
+// processKill is COM_PROCESS_KILL.
+func (s *session) processKill(body []byte) bool {
+	if len(body) != 4 {
+		s.tell(1, fault.BadPacket, fmt.Sprintf("%v with %d bytes, want 4", s.cmd, len(body)))
+		return s.close()
+	}
+	id := uint64(binary.LittleEndian.Uint32(body))
+	const head = "KILL "
+	text := strconv.AppendUint([]byte(head), id, 10)
+	return s.kill(lex.KillStatement{ID: id, At: len(head), End: len(text)}, text)
+}
+
+// kill carries out the statement sql, which k was read from.
+func (s *session) kill(k lex.KillStatement, sql []byte) bool {
+	target := s.front.sessions.find(s.be, k.ID)
+	thread := k.ID
+	if target != nil {
+		id, owner := target.mark()
+		if thread = uint64(id); thread == 0 {
+			// It holds no connection, so it runs nothing, and there is no server
+			// to say who may kill whom.
+			if owner != s.user {
+				return s.sayRefusal(1, &Refusal{Code: wire.CodeKillDenied, Text: fmt.Sprintf("You are not owner of thread %d "+
+					"(weir: it holds no backend connection, so it can be ended by its own user only)", k.ID)})
+			}
+			if target != s && !k.Query {
+				target.killed.Store(true)
+				target.c.Interrupt()
+			}
+			return s.sayOK(1, s.okay())
+		}
+	}
+	text := append([]byte{byte(wire.ComQuery)}, sql[:k.At]...)
+	text = strconv.AppendUint(text, thread, 10)
+	text = append(text, sql[k.End:]...)
+	if target == s {
+		s.thread.killed.Store(true)
+		own, _ := wire.AppendPacket(nil, text, 0)
+		s.cmd = wire.ComQuery
+		return s.forward(own, nil, traitsOf(wire.ComProcessKill))
+	}
+	ctx, cancel := context.WithTimeout(s.front.ctx, killTime)
+	defer cancel()
+	r, err := killOver(ctx, s.be.Pool, s.ownTarget(), text)
+	if err != nil {
+		s.failed(1, err)
+		return true
+	}
+	s.counts.ok.Add(1)
+	r.Track = nil
+	return s.sayOK(1, &wire.OK{Affected: r.Affected, Status: s.okay().Status, Warnings: r.Warnings})
+}
+
+// mark says that a KILL is about to be sent for the session's connection, and
+// returns the server's number for it, 0 if there is none, and whose session it
+// is.
+func (s *session) mark() (thread uint32, owner *User) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.thread == nil {
+		return 0, s.user
+	}
+	s.thread.killed.Store(true)
+	return s.thread.id, s.user
+}
+
+// ownTarget is a connection of the session's user, for a command of weir's.
+func (s *session) ownTarget() string {
+	t := target{user: s.user.Name, charset: wire.CollationUTF8MB4}
+	return t.key()
+}
+
+// killOver sends a statement on a reserved connection and returns what the
+// server said to it.
+func killOver(ctx context.Context, p *pool.Pool, key string, query []byte) (wire.OK, error) {
+	side, err := p.Reserve(ctx, key)
+	if err != nil {
+		return wire.OK{}, err
+	}
+	defer side.Close()
+	c := side.Conn()
+	by, _ := ctx.Deadline()
+	c.SetReadDeadline(by)
+	c.SetWriteDeadline(by)
+	l := &login{c: c, buf: make([]byte, 0, wire.HeaderLen+wire.MaxHeld)}
+	packet, _ := wire.AppendPacket(nil, query, 0)
+	r, err := l.command(packet, side.Attached().(*thread).agreed)
+	if err != nil {
+		return wire.OK{}, err
+	}
+	return r.OK, nil
+}
+
+// stop kills the session's own statement, which has run for longer than it may,
+// and says whether its end is to be awaited.
+func (s *session) stop() bool {
+	if s.be.QueryTimeout == 0 || s.stopped {
+		return false
+	}
+	s.stopped = true
+	id, _ := s.mark()
+	s.count(fault.QueryTimeout)
+	ctx, cancel := context.WithTimeout(s.front.ctx, killTime)
+	defer cancel()
+	_, err := killOver(ctx, s.be.Pool, s.ownTarget(), fmt.Appendf(nil, "%cKILL QUERY %d", wire.ComQuery, id))
+	s.front.log.Log(ctx, fault.QueryTimeout.Row().Level, "a statement took too long and was killed", "fold", fault.QueryTimeout.String(),
+		"listener", s.front.name, "backend", s.be.Name, "query_timeout", s.be.QueryTimeout, "user", s.user.Name, "err", err)
+	if err != nil {
+		return false
+	}
+	s.lease.Conn().SetReadDeadline(time.Now().Add(afterKill))
+	return true
+}

@@ -1,0 +1,94 @@
+package mysql
+
+import (
+	"weir/proxy/fault"
+	"weir/proxy/mysql/lex"
+	"weir/proxy/mysql/wire"
+)
+
+// What weir answers itself, for a client that holds no connection.
+
+// ping says that the backend is there, as far as is known.
+func (s *session) ping() bool {
+	if s.be.Pool.Failing() {
+		return s.sayERR(1, fault.DialRefused, "")
+	}
+	return s.sayOK(1, s.okay())
+}
+
+// okay is an OK with the session's status.
+func (s *session) okay() *wire.OK {
+	ok := &wire.OK{Status: wire.StatusAutocommit}
+	if s.thread != nil {
+		ok.Status = s.thread.status
+	}
+	return ok
+}
+
+// initDB makes name the database that the client's connection will be opened
+// in.
+func (s *session) initDB(name string) bool {
+	old := s.database
+	s.database = name
+	s.settle()
+	if err := s.enter(); err != nil {
+		s.database = old
+		s.settle()
+		s.failed(1, err)
+		return true
+	}
+	ok := s.okay()
+	ok.Track = wire.AppendSchema(nil, name)
+	return s.sayOK(1, ok)
+}
+
+// reset is COM_RESET_CONNECTION: the session goes back to its beginning, but for
+// the database, and the connection to the pool.
+func (s *session) reset() bool {
+	if s.thread != nil {
+		s.database = s.thread.current
+		// At once, and then awaited: a client that has its OK has no locks.
+		s.traits |= lex.Holds
+		s.detach()
+		s.settle()
+	}
+	return s.sayOK(1, s.okay())
+}
+
+// changeUser is COM_CHANGE_USER: another login on the same connection of the
+// client's, and another of the pool's.
+func (s *session) changeUser(p []byte) bool {
+	l, err := wire.ParseChangeUser(p, s.caps)
+	if err != nil {
+		s.tell(1, fault.BadPacket, err.Error())
+		return s.close()
+	}
+	s.detach()
+	l.Caps = s.caps
+	// The nonce of the greeting is used up, so the proof that came is not
+	// looked at: servers ask for a new one, too.
+	name := append([]byte(nil), l.User...)
+	database := string(l.Database)
+	seq := uint8(1)
+	l.Plugin, l.User = nil, name
+	user, seq, ok := s.identify(&l, seq)
+	if !ok {
+		return false
+	}
+	if user == nil {
+		return s.denied(seq, &l)
+	}
+	s.mu.Lock()
+	s.user = user
+	s.mu.Unlock()
+	s.database = database
+	if l.Charset != 0 {
+		s.charset = l.Charset
+	}
+	s.settle()
+	if err := s.enter(); err != nil {
+		s.failed(seq, err)
+		return s.close()
+	}
+	return s.sayOK(seq, s.okay())
+}

@@ -1,0 +1,137 @@
+package mysql
+
+import (
+	"fmt"
+
+	"weir/internal/reason"
+	"weir/internal/sock"
+	"weir/proxy/fault"
+	"weir/proxy/mysql/lex"
+	"weir/proxy/mysql/wire"
+)
+
+// long passes on a command that is longer than in. What went before it is
+// awaited, and so is never followed by a part of a command.
+func (s *session) long() bool {
+	switch {
+	case s.cmd == wire.ComChangeUser || s.cmd == wire.ComInitDB || s.cmd == wire.ComProcessKill:
+		s.tell(1, fault.BadPacket, fmt.Sprintf("%v of more than %d bytes", s.cmd, len(s.in)))
+		return s.close()
+	case !s.cmd.Known():
+		s.tell(1, fault.UnknownCommand, s.cmd.String())
+		return s.close() // where the next one starts is far away
+	}
+	var th *thread
+	var c sock.Conn
+	for try := 0; ; try++ {
+		had := s.thread != nil
+		prefix, err := s.connect(nil, lex.Unknown, try >= mostStale)
+		if err != nil {
+			s.failed(1, err)
+			return s.close()
+		}
+		th, c = s.thread, s.lease.Conn()
+		if prefix > 0 {
+			err = s.perform(c, th, th.restore, rollbackTime)
+		} else {
+			err = c.Look().Unfit()
+		}
+		if err == nil {
+			th.left = leftNothing
+			break
+		}
+		if had {
+			return s.lostSession(err)
+		}
+		s.abandon(staleReason(err))
+		if try > mostStale {
+			s.failed(1, err)
+			return s.close()
+		}
+	}
+	traits := traitsOf(s.cmd)
+	if s.cmd == wire.ComQuery || s.cmd == wire.ComStmtPrepare {
+		traits = lex.Unknown
+	}
+	s.begin(traits)
+	frames, keep := s.pump(0, 0, false)
+	switch {
+	case !keep:
+		return false
+	case !s.cmd.Answered():
+		return true
+	}
+	s.br, s.bw = 0, 0
+	s.bind(c, th)
+	return s.answer(0, uint8(frames))
+}
+
+// upload passes on the file that the server has asked for. seq is the number of
+// its first packet, of which the backend's is less by shift. keep is false if
+// the session has ended.
+func (s *session) upload(seq, shift uint8) (frames int, keep bool) {
+	return s.pump(seq, shift, true)
+}
+
+// pump passes frames from the client on to the backend: one packet, or, of a
+// file, all up to an empty one.
+func (s *session) pump(seq, shift uint8, file bool) (frames int, keep bool) {
+	c := s.lease.Conn()
+	var left, size int // of the frame's payload, of the packet's
+	in, more := false, false
+	for {
+		k, done := s.r, false // in[r:k] may be passed on
+		for !done {
+			if left > 0 {
+				n := min(left, s.w-k)
+				k += n
+				if left -= n; left > 0 {
+					break
+				}
+			}
+			if in && !more && (!file || size == 0) {
+				done = true
+				break
+			}
+			h, ok := wire.ParseHeader(s.in[k:s.w])
+			if !ok {
+				break
+			}
+			if h.Seq != seq {
+				s.abandon(reason.CloseClientGone)
+				s.tell(seq, fault.BadPacket, fmt.Sprintf("packet number %d, want %d", h.Seq, seq))
+				return frames, s.close()
+			}
+			if !more {
+				size = 0
+			}
+			s.in[k+wire.HeaderLen-1] -= shift
+			in, more, left = true, h.Continues(), h.Len
+			size += h.Len
+			k += wire.HeaderLen
+			seq++
+			frames++
+		}
+		if k > s.r && !s.cut {
+			c.WriteWithin(s.set.SendTimeout)
+			if _, err := c.Write(s.in[s.r:k]); err != nil {
+				// The server may have said why before it closed.
+				s.cut = true
+				return frames, true
+			}
+		}
+		s.r = k
+		if done {
+			return frames, true
+		}
+		s.w = copy(s.in[:], s.in[s.r:s.w])
+		s.r = 0
+		s.c.ReadWithin(s.set.SendTimeout)
+		n, err := s.c.Read(s.in[s.w:])
+		if s.w += n; err != nil {
+			s.count(fault.ClientGone)
+			s.abandon(reason.CloseClientGone)
+			return frames, s.drop(sock.EndLost)
+		}
+	}
+}
