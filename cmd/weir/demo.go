@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"sort"
+	"strings"
 	"syscall"
 	"time"
 
@@ -139,6 +140,10 @@ func startDemo(protocol string, b demo.Backend, c, clients int) (*demo.Weir, err
 		end()
 		return nil, err
 	}
+	if err := awaitReady(g); err != nil {
+		end()
+		return nil, err
+	}
 	d := &daemon{path: "demo.yaml", graph: g, log: log, started: time.Now(), reload: make(chan chan error), drain: make(chan struct{}, 1)}
 	opts := d.adminOptions(cfg)
 	opts.Actions = nil
@@ -156,4 +161,27 @@ func startDemo(protocol string, b demo.Backend, c, clients int) (*demo.Weir, err
 			end()
 		},
 	}, nil
+}
+
+// readyTime bounds the wait for a weir of a demonstration, whose backend is there.
+const readyTime = 10 * time.Second
+
+// awaitReady waits until g has reached its backend: a database that has not
+// been is one that no client can be greeted for.
+func awaitReady(g *graph) error {
+	late := time.NewTimer(readyTime)
+	defer late.Stop()
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for {
+		missing := g.notReady()
+		if len(missing) == 0 {
+			return nil
+		}
+		select {
+		case <-look.C:
+		case <-late.C:
+			return fmt.Errorf("weir was not ready within %v: %s", readyTime, strings.Join(missing, "; "))
+		}
+	}
 }

@@ -81,12 +81,18 @@ func boundAddr(t *testing.T, g *graph, listener string) string {
 
 // freeAddr is below the ports that the kernel gives to clients, as some tests
 // want it back after they have given it up.
+// handedOut are the addresses that freeAddr has given, as nobody may listen yet.
+var handedOut sync.Map
+
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 20000+rand.IntN(12000)))
-		if err == nil {
-			l.Close()
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if _, twice := handedOut.LoadOrStore(l.Addr().String(), true); !twice {
 			return l.Addr().String()
 		}
 	}

@@ -187,6 +187,9 @@ func (s *session) slowClient() bool {
 
 // slow tells of a statement that took long.
 func (s *session) slow(took time.Duration, code wire.Code) {
+	if !s.ascii() {
+		s.sql = nil // a literal could be taken for code
+	}
 	s.be.OnSlow(&Slow{
 		At: time.Now(), Took: took, Client: s.peer, User: s.user.Name, Database: s.thread.current,
 		Backend: s.be.Name, Command: s.cmd, SQL: s.sql, Code: code,

@@ -68,6 +68,7 @@ func (s *session) attach(fresh bool) error {
 	if th.idleMost > 0 {
 		lease.LearnIdle(th.idleMost)
 	}
+	th.mixed = false
 	s.verbatim = wire.Verbatim(th.agreed, s.caps)
 	s.lease, s.traits, s.noisy, s.used, s.dedicated, s.rows = lease, 0, false, false, false, false
 	s.mu.Lock()

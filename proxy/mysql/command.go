@@ -62,9 +62,14 @@ func (s *session) command() (keep bool) {
 		return s.query(packet, body)
 	case wire.ComStmtPrepare:
 		s.sql = body
-		return s.forward(packet, body, lex.Scan(body, wire.ASCIIStandsAlone(s.charset))|lex.Sets)
+		return s.statement(packet, body, lex.Sets)
 	}
 	return s.forward(packet, nil, traitsOf(s.cmd))
+}
+
+// ascii says that statements can be read byte by byte, as far as is known.
+func (s *session) ascii() bool {
+	return wire.ASCIIStandsAlone(s.charset) && (s.thread == nil || !s.thread.mixed)
 }
 
 // query looks at a statement for what concerns weir, and passes it on.
@@ -72,12 +77,24 @@ func (s *session) query(packet, sql []byte) bool {
 	s.sql = sql
 	if k, ok := lex.Kill(sql); ok && !k.ByQueryID {
 		return s.kill(k, sql)
+	} else if ok {
+		return s.forward(packet, sql, lex.Holds) // a query has its number from the server in any case
 	}
 	if lex.ConnectionID(sql) {
 		packet = s.ownNumber(sql)
 		sql = packet[wire.HeaderLen+1:]
 	}
-	return s.forward(packet, sql, lex.Scan(sql, wire.ASCIIStandsAlone(s.charset)))
+	return s.statement(packet, sql, 0)
+}
+
+// statement passes on one that is not to be mapped; more is what it does beyond
+// what its text says.
+func (s *session) statement(packet, sql []byte, more lex.Traits) bool {
+	traits := lex.Scan(sql, s.ascii()) | more
+	if traits&lex.Kills != 0 {
+		return s.sayERR(1, fault.UnknownCommand, "KILL is, with a plain number and as a statement of its own")
+	}
+	return s.forward(packet, sql, traits)
 }
 
 // ownNumber makes a statement that answers SELECT CONNECTION_ID() with the

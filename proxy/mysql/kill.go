@@ -47,7 +47,7 @@ func (s *session) kill(k lex.KillStatement, sql []byte) bool {
 		if thread = uint64(id); thread == 0 {
 			// It holds no connection, so it runs nothing, and there is no server
 			// to say who may kill whom.
-			if owner != s.user {
+			if owner.Name != s.user.Name {
 				return s.sayRefusal(1, &Refusal{Code: wire.CodeKillDenied, Text: fmt.Sprintf("You are not owner of thread %d "+
 					"(weir: it holds no backend connection, so it can be ended by its own user only)", k.ID)})
 			}

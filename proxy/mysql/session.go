@@ -42,7 +42,7 @@ type session struct {
 
 	killed atomic.Bool // the next thing to do is to end it
 	mu     sync.Mutex  // guards thread and, once logged in, user, for KILL
-	thread *thread    // nil: no connection is attached
+	thread *thread     // nil: no connection is attached
 	lease  pool.Lease
 
 	// Of what was done since the connection was attached:

@@ -31,6 +31,7 @@ type thread struct {
 	lostTrack bool   // current may be another one: the trackers were, or may have been, silenced
 	untracked bool   // the server has the tracker of the default database off
 	multi     bool   // COM_SET_OPTION has changed what was agreed on
+	mixed     bool   // this client's statements are, or were, in a character set as wire.ASCIIMixed
 	timed     bool   // the socket has a read deadline, of query_timeout
 
 	// killed: a KILL was sent for this thread. It may arrive late, so nobody
@@ -68,6 +69,9 @@ func (t *thread) track(r *wire.Response) {
 	for tr.Next() {
 		if tr.Kind == wire.TrackSchema && string(tr.Value) != t.current {
 			t.current = string(tr.Value)
+		}
+		if tr.Kind == wire.TrackVariable && string(tr.Name) == "character_set_client" && wire.ASCIIMixed(tr.Value) {
+			t.mixed = true
 		}
 	}
 	if tr.Err != nil {

@@ -70,6 +70,7 @@ func (s *session) long() bool {
 // its first packet, of which the backend's is less by shift. keep is false if
 // the session has ended.
 func (s *session) upload(seq, shift uint8) (frames int, keep bool) {
+	s.sql = nil // its place is taken by the file
 	return s.pump(seq, shift, true)
 }
 

@@ -11,6 +11,8 @@ trap 'rm -rf "$dir"; kill $(jobs -p) 2>/dev/null' EXIT
 options=(--no-defaults -h "$host" -P "$port" -u "$user" --protocol=tcp)
 if [ -n "$ca" ]; then
 	options+=(--ssl-ca="$ca" --ssl-verify-server-cert)
+else
+	options+=(--skip-ssl) # else it is used where the server has it
 fi
 # Statements come on standard input; errors are part of what is printed.
 client() { mariadb "${options[@]}" --connect-timeout=5 --max-allowed-packet=64M "$@" 2>&1; }
@@ -152,7 +154,8 @@ for how in QUERY CONNECTION; do
 	done
 	db -e "KILL $how $(head -1 "$dir/out")"
 	wait $!
-	sed 1d "$dir/out" | sed 's/ERROR 2013.*/lost/; s/ERROR 2026.*/lost/'
+	# A proxy may say more than the server, which only closes.
+	sed 1d "$dir/out" | sed -E 's/ERROR (1053|1927|2013|2026).*/lost/'
 done
 
 step companions

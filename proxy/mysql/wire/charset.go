@@ -29,11 +29,17 @@ func CharsetOf(id uint16) (charset, collation string, ok bool) {
 // takes text for code. For an id that is not known it is false.
 func ASCIIStandsAlone(id uint16) bool {
 	charset, _, ok := CharsetOf(id)
-	switch charset {
+	return ok && !ASCIIMixed(charset)
+}
+
+// ASCIIMixed says whether a character set, by its name, is known to be one of
+// those in which ASCII does not stand alone.
+func ASCIIMixed[T string | []byte](charset T) bool {
+	switch string(charset) {
 	case "big5", "cp932", "euckr", "gb18030", "gbk", "sjis", "swe7":
-		return false
+		return true
 	}
-	return ok
+	return false
 }
 
 // collations are those of MariaDB 10.11 with an id of one byte, and MySQL's own
