@@ -79,11 +79,11 @@ func boundAddr(t *testing.T, g *graph, listener string) string {
 	return ""
 }
 
-// freeAddr is below the ports that the kernel gives to clients, as some tests
-// want it back after they have given it up.
 // handedOut are the addresses that freeAddr has given, as nobody may listen yet.
 var handedOut sync.Map
 
+// freeAddr is below the ports that the kernel gives to clients, as some tests
+// want it back after they have given it up.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {

@@ -55,6 +55,8 @@ func makeTemplate(t testing.TB, install string) (dataTemplate, error) {
 		"--skip-test-db", "--skip-name-resolve", mariadbLogFile,
 	}, asRoot()...)
 	cmd := exec.CommandContext(ctx, install, args...)
+	// A mariadbd that starts takes what temporary tables it finds for its own.
+	cmd.Env = append(os.Environ(), "TMPDIR="+m.dir)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = stopTimeout

@@ -166,6 +166,7 @@ func (m *MariaDB) args() []string {
 	args := []string{
 		"--no-defaults",
 		"--datadir=" + m.dataDir(),
+		"--tmpdir=" + m.dir, // what is left in one is removed by the next server that starts there
 		"--socket=" + m.Socket(),
 		"--pid-file=" + filepath.Join(m.dir, "pid"),
 		"--bind-address=" + m.addr.Addr().String(),
