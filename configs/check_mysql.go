@@ -20,6 +20,9 @@ func (ch *checker) users(b *Backend, at string) {
 			}
 		}
 		ch.secret(b, u, p)
+		if min := at + ".pool.min_idle"; i == 0 && u.MaxOpen > 0 && ch.good(min, p+".max_open") && b.Pool.MinIdle > u.MaxOpen {
+			ch.reject(min, "must be at most users[0].max_open, which is %d, is %d: the connections are opened for the first user", u.MaxOpen, b.Pool.MinIdle)
+		}
 		if u.MaxOpen > b.Pool.MaxOpen {
 			ch.warn(p+".max_open", "has no effect: it is more than pool.max_open, which is %d", b.Pool.MaxOpen)
 		}

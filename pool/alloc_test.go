@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
-func steadyPool(t testing.TB, maxOpen int) *Pool {
+// perUser is what a pool for MySQL has for Options.Group.
+var perUser = groups(map[string]int{"app": 64})
+
+func steadyPool(t testing.TB, maxOpen int, group func(string) (string, int)) *Pool {
 	b := &fakeBackend{}
 	o := testOptions(b)
-	o.MaxOpen, o.IdleTimeout, o.MaxLifetime = maxOpen, time.Hour, time.Hour
+	o.MaxOpen, o.IdleTimeout, o.MaxLifetime, o.Group = maxOpen, time.Hour, time.Hour, group
 	p, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -22,26 +25,37 @@ func steadyPool(t testing.TB, maxOpen int) *Pool {
 }
 
 func TestAcquireOfAnIdleConnectionAllocatesNothing(t *testing.T) {
-	p, ctx := steadyPool(t, 4), context.Background()
-	n := testing.AllocsPerRun(10000, func() {
-		l, err := p.Acquire(ctx, "")
-		if err != nil {
-			t.Fatal(err)
+	for name, group := range map[string]func(string) (string, int){"": nil, "app/1": perUser} {
+		p, ctx := steadyPool(t, 4, group), context.Background()
+		n := testing.AllocsPerRun(10000, func() {
+			l, err := p.Acquire(ctx, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.LearnIdle(time.Minute)
+			l.Release()
+		})
+		if n != 0 {
+			t.Errorf("key %q: %v allocations", name, n)
 		}
-		l.LearnIdle(time.Minute)
-		l.Release()
-	})
-	if n != 0 {
-		t.Errorf("%v allocations", n)
 	}
 }
 
 func TestWaitingForAConnectionAllocatesNothing(t *testing.T) {
-	p, ctx := steadyPool(t, 1), context.Background()
+	waitingAllocatesNothing(t, "", steadyPool(t, 1, nil))
+}
+
+func TestWaitingForAConnectionOfAGroupAllocatesNothing(t *testing.T) {
+	one := groups(map[string]int{"app": 1})
+	waitingAllocatesNothing(t, "app/1", steadyPool(t, 4, one))
+}
+
+func waitingAllocatesNothing(t *testing.T, key string, p *Pool) {
+	ctx := context.Background()
 	next := make(chan Lease)
 	go func() {
 		for range next {
-			l, err := p.Acquire(ctx, "")
+			l, err := p.Acquire(ctx, key)
 			if err != nil {
 				t.Error(err)
 			}
@@ -50,7 +64,7 @@ func TestWaitingForAConnectionAllocatesNothing(t *testing.T) {
 		}
 	}()
 	n := testing.AllocsPerRun(2000, func() {
-		l, err := p.Acquire(ctx, "")
+		l, err := p.Acquire(ctx, key)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,7 +88,7 @@ func waiting(p *Pool) int {
 }
 
 func BenchmarkAcquireRelease(b *testing.B) {
-	p, ctx := steadyPool(b, 4), context.Background()
+	p, ctx := steadyPool(b, 4, nil), context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
 		l, err := p.Acquire(ctx, "")
@@ -85,8 +99,20 @@ func BenchmarkAcquireRelease(b *testing.B) {
 	}
 }
 
+func BenchmarkAcquireReleaseInAGroup(b *testing.B) {
+	p, ctx := steadyPool(b, 4, perUser), context.Background()
+	b.ReportAllocs()
+	for b.Loop() {
+		l, err := p.Acquire(ctx, "app/1")
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.Release()
+	}
+}
+
 func BenchmarkAcquireReleaseParallel(b *testing.B) {
-	p, ctx := steadyPool(b, 64), context.Background()
+	p, ctx := steadyPool(b, 64, nil), context.Background()
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -102,7 +128,7 @@ func BenchmarkAcquireReleaseParallel(b *testing.B) {
 
 // Many more users than connections: nearly every lease is handed over.
 func BenchmarkHandOver(b *testing.B) {
-	p, ctx := steadyPool(b, 2), context.Background()
+	p, ctx := steadyPool(b, 2, nil), context.Background()
 	b.ReportAllocs()
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {

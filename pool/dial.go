@@ -201,11 +201,12 @@ func (p *Pool) answered() {
 	p.failing.Store(false)
 }
 
-// Failing is true from the first failed dial to the next one that the endpoint
-// answers, if only to refuse a key, or to an Apply that brings another endpoint:
-// for who has to say whether the backend is there, and has no connection to ask
-// it. It takes no lock. Nothing tries the endpoint on account of it: as long as
-// nobody needs a connection, it stays as it is.
+// Failing is true from the first failed dial, whatever its cause, to the next one
+// that the endpoint answers, if only to refuse a key, or to an Apply that brings
+// another endpoint: for who has to say whether the backend is there, and has no
+// connection to ask it. It takes no lock. Nothing tries the endpoint on account of
+// it: it stays as it is until somebody needs a connection, or asks by Reserve.
+// A Reserve that fails does not make it true.
 func (p *Pool) Failing() bool { return p.failing.Load() }
 
 // hopeless returns the error for a waiter that cannot be served before its

@@ -6,7 +6,13 @@
 // sockets are made. Who finds nothing idle waits in a bounded queue, and what
 // comes free goes straight to a waiter.
 //
+// Keys may form groups (for MySQL, all keys of a user), each with a bound of its
+// own beside the pool's and as hard. Who waits for a place in a full group is
+// passed over, not waited for: others are dialled for as if it were not there,
+// nothing of theirs is closed for it, and what makes room for it, idle or coming
+// back, is its own group's.
+//
 // puddle holds the resources and idle stack of each key. What it leaves open is
-// here: the bound over all keys, hand-over, pacing of dials, fairness between
-// keys, liveness, lifetimes.
+// here: the bounds over all keys and over groups, hand-over, pacing of dials,
+// fairness between keys, liveness, lifetimes.
 package pool

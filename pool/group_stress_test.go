@@ -18,6 +18,7 @@ const (
 //   - with time enough, nobody waits in vain: everybody is served or told why not
 //   - the books of the groups are right whenever the lock is free
 func TestStressGroupsUnderTraffic(t *testing.T) {
+	reached := make(map[string]int) // in all
 	for seed := range uint64(60) {
 		patient := seed%2 == 1
 		mostBy := make(map[string]int) // the backend's lock guards it
@@ -54,12 +55,13 @@ func TestStressGroupsUnderTraffic(t *testing.T) {
 			},
 			check: audit,
 			after: func(s Stats) error {
-				switch {
-				case mostBy["a"] > stressMostA || mostBy["b"] > stressMostB:
+				for name, n := range mostBy {
+					reached[name] = max(reached[name], n)
+				}
+				if mostBy["a"] > stressMostA || mostBy["b"] > stressMostB {
 					return fmt.Errorf("at once by group: %v", mostBy)
-				case mostBy["a"] < 2 || mostBy["b"] == 0 || mostBy["c"] == 0:
-					return fmt.Errorf("at once by group: %v, which tries nothing", mostBy)
-				case patient && s.QueueTimeout > 0:
+				}
+				if patient && s.QueueTimeout > 0 {
 					return fmt.Errorf("%d waited in vain", s.QueueTimeout)
 				}
 				for name, g := range s.Groups { // of a key that is held down
@@ -73,5 +75,8 @@ func TestStressGroupsUnderTraffic(t *testing.T) {
 		if !ok {
 			return
 		}
+	}
+	if reached["a"] < stressMostA || reached["b"] < stressMostB || reached["c"] <= stressMostB {
+		t.Errorf("at once by group, in all: %v, which tries little", reached)
 	}
 }

@@ -43,8 +43,10 @@ func (s *session) command() (keep bool) {
 		s.leave(sock.EndFinished)
 		return false
 	case wire.ComPing:
-		if s.thread == nil {
-			return s.ping()
+		// While the last dial has failed it is passed on: its dial is what finds
+		// out that the backend is back.
+		if s.thread == nil && !s.be.Pool.Failing() {
+			return s.sayOK(1, s.okay())
 		}
 	case wire.ComInitDB:
 		if s.thread == nil {

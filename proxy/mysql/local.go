@@ -8,14 +8,6 @@ import (
 
 // What weir answers itself, for a client that holds no connection.
 
-// ping says that the backend is there, as far as is known.
-func (s *session) ping() bool {
-	if s.be.Pool.Failing() {
-		return s.sayERR(1, fault.DialRefused, "")
-	}
-	return s.sayOK(1, s.okay())
-}
-
 // okay is an OK with the session's status.
 func (s *session) okay() *wire.OK {
 	ok := &wire.OK{Status: wire.StatusAutocommit}

@@ -1,0 +1,52 @@
+package pool
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestFailingIsFromTheFirstFailedDialToTheNextAnswer(t *testing.T) {
+	denied := func(string) error { return &KeyError{errors.New("denied")} }
+	for name, mend := range map[string]func(x fixture){
+		"dial": func(x fixture) { x.b.set(0, nil); pass(time.Second); x.get("").Release() },
+		"denied": func(x fixture) {
+			x.b.set(0, denied)
+			pass(time.Second)
+			if _, err := x.Acquire(x.Context(), ""); err == nil {
+				t.Error("no error")
+			}
+		},
+		"reserved": func(x fixture) {
+			x.b.set(0, nil)
+			s, err := x.Reserve(x.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Close()
+		},
+		"another endpoint": func(x fixture) { x.apply(func(o *Options) { o.Address = "192.0.2.2:80" }) },
+	} {
+		bubble(t, nil, func(x fixture) {
+			held := x.get("")
+			x.b.set(0, denied)
+			if _, err := x.Acquire(x.Context(), "other"); err == nil || x.Failing() {
+				t.Errorf("%s: failing for one key: %v", name, err)
+			}
+			x.b.set(0, refuse)
+			pass(time.Second)
+			if _, err := x.Acquire(x.Context(), "third"); err == nil || !x.Failing() {
+				t.Errorf("%s: not failing: %v", name, err)
+			}
+			pass(time.Minute) // hold-down is over, but nobody has tried
+			if !x.Failing() {
+				t.Errorf("%s: over without an answer", name)
+			}
+			mend(x)
+			if x.Failing() {
+				t.Errorf("%s: still failing", name)
+			}
+			held.Release()
+		})
+	}
+}
