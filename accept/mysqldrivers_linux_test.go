@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -23,20 +24,24 @@ type mysqlClient struct {
 
 	// ed25519 says that it can log in with that plugin where it is asked to.
 	ed25519 bool
+	// once says that one way to log in is enough: it is about what comes after.
+	once bool
 }
 
 func mysqlClients(t *testing.T) []mysqlClient {
 	node := nodeModules(t)
 	return []mysqlClient{
 		{name: "mariadb", run: program("bash", script("cli.sh")), ed25519: true},
-		{name: "mariadb-dump", run: program("bash", script("dump.sh")), ed25519: true},
+		{name: "mariadb-dump", run: program("bash", script("dump.sh")), once: true},
 		{name: "mysqli", run: program("php", "-d", "mysqli.allow_local_infile=1", script("mysqli.php"))},
 		{name: "pdo", run: program("php", script("pdo.php"))},
 		// Not the python that stands first on the path: Debian's has Debian's packages.
 		{name: "pymysql", run: program("/usr/bin/python3", script("with_pymysql.py"))},
 		{name: "node-mysql2", run: program("node", filepath.Join(node, "mysql2.js"))},
 		{name: "node-mariadb", run: program("node", filepath.Join(node, "mariadb.js")), ed25519: true},
-		{name: "go-sql-driver", run: runGoDriver, ed25519: true},
+		// Without ed25519: one in a few hundred of its direct logins fails, as it
+		// cuts a zero off the end of the server's nonce.
+		{name: "go-sql-driver", run: runGoDriver},
 	}
 }
 
@@ -100,9 +105,9 @@ func transcript(t *testing.T, m *testnet.MariaDB, d mysqlClient, at target) stri
 }
 
 // scenario runs a driver direct and through via, and compares what it prints.
-func scenario(t *testing.T, m, behind *testnet.MariaDB, d mysqlClient, direct, via target) {
+func scenario(t *testing.T, m *testnet.MariaDB, d mysqlClient, direct, via target) {
 	t.Helper()
-	want, got := transcript(t, m, d, direct), transcript(t, behind, d, via)
+	want, got := transcript(t, m, d, direct), transcript(t, m, d, via)
 	if n := strings.Count(want, "\n== "); n < 5 {
 		t.Errorf("the transcript has %d steps only:\n%s", n, tail(want, 20))
 	}
@@ -113,30 +118,35 @@ func scenario(t *testing.T, m, behind *testnet.MariaDB, d mysqlClient, direct, v
 	if d := difference(want, got); d != "" {
 		t.Errorf("direct (-) and through weir (+) differ:\n%s", d)
 	}
-	if t.Failed() || testing.Verbose() {
+	if t.Failed() {
 		t.Logf("direct:\n%s", want)
 	}
 }
 
-// difference shows the first lines in which two transcripts differ, below the
-// step that they are in.
+// difference shows the first lines in which each step of two transcripts differs.
 func difference(a, b string) string {
 	if a == b {
 		return ""
 	}
-	as, bs := strings.Split(a, "\n"), strings.Split(b, "\n")
-	var step string
+	as, bs := strings.SplitAfter(a, "\n== "), strings.SplitAfter(b, "\n== ")
+	var out strings.Builder
 	for i := range max(len(as), len(bs)) {
-		if i >= len(as) || i >= len(bs) || as[i] != bs[i] {
-			return fmt.Sprintf("%s\n- %s\n+ %s", step,
-				strings.Join(as[min(i, len(as)):min(i+5, len(as))], "\n- "),
-				strings.Join(bs[min(i, len(bs)):min(i+5, len(bs))], "\n+ "))
+		var x, y []string
+		if i < len(as) {
+			x = strings.Split(as[i], "\n")
 		}
-		if strings.HasPrefix(as[i], "== ") {
-			step = as[i]
+		if i < len(bs) {
+			y = strings.Split(bs[i], "\n")
+		}
+		for j := range max(len(x), len(y)) {
+			if j >= len(x) || j >= len(y) || x[j] != y[j] {
+				fmt.Fprintf(&out, "step %s\n- %s\n+ %s\n", slices.Concat(x, y)[0],
+					strings.Join(x[min(j, len(x)):min(j+4, len(x))], "\n- "), strings.Join(y[min(j, len(y)):min(j+4, len(y))], "\n+ "))
+				break
+			}
 		}
 	}
-	return ""
+	return out.String()
 }
 
 // tail is the last n lines of s.
@@ -145,14 +155,40 @@ func tail(s string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// The same user and password direct and through weir; how they are proved may
+// differ: weir has a plugin of its own toward clients, and TLS of its own.
 func TestAcceptDriversSeeTheSameThroughWeirAsDirect(t *testing.T) {
-	m := testnet.StartMariaDB(t, testnet.MariaDBFlags("--interactive-timeout=1234"))
+	m := testnet.StartMariaDB(t, testnet.MariaDBTLS(), testnet.MariaDBFlags("--interactive-timeout=1234"))
 	m.Exec("GRANT ALL ON `drv\\_%`.* TO app@'%', apped@'%'")
-	for _, d := range mysqlClients(t) {
-		t.Run(d.name, func(t *testing.T) {
-			t.Parallel()
-			at := target{address: m.Address(), user: testnet.UserApp, password: testnet.MariaDBPassword, database: "drv_" + strings.ReplaceAll(d.name, "-", "_")}
-			scenario(t, m, m, d, at, at)
-		})
+	clients := mysqlClients(t)
+	for i, v := range []struct {
+		name, user string
+		weir       mysqlOptions
+		only       func(mysqlClient) bool
+	}{
+		{"native", testnet.UserApp, mysqlOptions{reset: "always", auth: "native"}, func(mysqlClient) bool { return true }},
+		{"sha2 with TLS", testnet.UserApp, mysqlOptions{reset: "proven", auth: "sha2", tls: true}, func(d mysqlClient) bool { return !d.once }},
+		{"ed25519", testnet.UserEd25519, mysqlOptions{reset: "always", auth: "native"}, func(d mysqlClient) bool { return d.ed25519 }},
+	} {
+		direct := target{address: m.Address(), user: v.user, password: testnet.MariaDBPassword}
+		if v.weir.tls {
+			direct.ca = m.CA()
+		}
+		v.weir.maxOpen = 30 // the clients of all scenarios at once have fewer
+		w := startMySQLWeir(t, m, v.weir)
+		via := direct
+		via.address, via.ca = w.address, w.ca
+		for _, d := range clients {
+			if !v.only(d) {
+				continue
+			}
+			t.Run(v.name+"/"+d.name, func(t *testing.T) {
+				t.Parallel()
+				direct, via := direct, via
+				direct.database = fmt.Sprintf("drv_%d_%s", i, strings.ReplaceAll(d.name, "-", "_"))
+				via.database = direct.database
+				scenario(t, m, d, direct, via)
+			})
+		}
 	}
 }

@@ -18,7 +18,6 @@ type leakRig struct {
 	t    *testing.T
 	m    *testnet.MariaDB
 	root *sql.Conn // for what others do: some of it is state of a connection
-	held string    // what an earlier row still holds
 }
 
 func newLeakRig(t *testing.T) *leakRig {
@@ -26,32 +25,52 @@ func newLeakRig(t *testing.T) *leakRig {
 	r := &leakRig{t: t, m: testnet.StartMariaDB(t)}
 	r.m.Exec("CREATE TABLE app.fired (v INT)")
 	r.m.Exec(leakRoutines...)
-	var err error
-	if r.root, err = r.m.Root().Conn(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	r.connect(t)
 	t.Cleanup(func() { r.root.Close() })
-	// What is in the way of a statement is an answer, and not to be waited for.
-	if _, err := r.root.ExecContext(t.Context(), "SET SESSION lock_wait_timeout=1, innodb_lock_wait_timeout=1"); err != nil {
-		t.Fatal(err)
-	}
 	return r
 }
 
-// fixture puts the tables back.
+func (r *leakRig) connect(t *testing.T) {
+	t.Helper()
+	var err error
+	if r.root, err = r.m.Root().Conn(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	// What is in the way of a statement is an answer, and not to be waited for.
+	if _, err := r.root.ExecContext(t.Context(), "SET SESSION lock_wait_timeout=0, innodb_lock_wait_timeout=0"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fixture puts the tables back. Where a row that failed has left something that
+// is in the way, the server is started again: the next rows are their own.
 func (r *leakRig) fixture(t *testing.T, k *leak) {
 	t.Helper()
-	if k.bare {
+	if k.bare || r.refill(t) == nil {
 		return
 	}
+	r.root.Close()
+	r.m.Kill()
+	if err := r.m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.connect(t)
+	for _, x := range r.m.Query("XA RECOVER") {
+		r.m.Exec(fmt.Sprintf("XA ROLLBACK '%s'", x[3]))
+	}
+	if err := r.refill(t); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *leakRig) refill(t *testing.T) error {
+	t.Helper()
 	for _, s := range leakFixture {
-		if r.held != "" {
-			t.Fatalf("an earlier row still holds something: %s", r.held)
-		}
-		if _, err := r.root.ExecContext(t.Context(), s); err != nil {
-			r.held = fmt.Sprintf("%s: %v", s, err)
+		if _, err := r.root.ExecContext(t.Context(), "SET STATEMENT lock_wait_timeout=5, innodb_lock_wait_timeout=5 FOR "+s); err != nil {
+			return fmt.Errorf("%s: %w", s, err)
 		}
 	}
+	return nil
 }
 
 func (r *leakRig) dial(t *testing.T, address string, as login) *leakClient {
@@ -86,8 +105,14 @@ func (k *leak) want(t *testing.T, r *leakRig) []string {
 	t.Helper()
 	r.fixture(t, k)
 	b := r.dial(t, r.m.Address(), k.b)
-	defer b.leave(quits)
-	return b.view(k.see)
+	want := b.view(k.see)
+	id, err := testnet.QueryStrings(b, "SELECT CONNECTION_ID()")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.leave(quits)
+	testnet.WaitFor(t, soon, "the server to see the end of the connection", func() bool { return !slices.Contains(r.backends(t), id[0][0]) })
+	return want
 }
 
 // soon is how long after A's end others may have to wait for what it held.
@@ -211,9 +236,6 @@ func TestAcceptResetConnectionLeavesWhatTheMatrixSays(t *testing.T) {
 }
 
 func TestAcceptNothingLeaksThroughWeir(t *testing.T) {
-	if !weirSpeaksMySQL {
-		return
-	}
 	for _, reset := range []string{"always", "proven"} {
 		t.Run(reset, func(t *testing.T) {
 			t.Parallel()
@@ -240,26 +262,34 @@ func (k *leak) through(t *testing.T, r *leakRig, address string, how way, want [
 	r.fixture(t, k)
 	a := r.dial(t, address, k.a)
 	k.make(t, a)
-	before := r.backends(t)
+	before := r.oneBackend(t)
 	a.leave(how)
 	k.free(t, r)
 	b := r.dial(t, address, k.b)
 	defer b.leave(quits)
 	compare(t, b.view(k.see), want)
 	// Where every hand-over is a new login the matrix would be green too.
-	after := r.backends(t)
-	if len(after) != 1 || len(before) != 1 {
-		t.Errorf("backend connections %v while A was there and %v while B was, want one", before, after)
-	} else if k.handedOn() && before[0] != after[0] {
-		t.Errorf("B has backend connection %s and A had %s: it was not handed on", after[0], before[0])
-	} else if k.gone && before[0] == after[0] {
-		t.Errorf("B has A's backend connection %s, which had to be closed", after[0])
+	after := r.oneBackend(t)
+	if k.handedOn() && before != after {
+		t.Errorf("B has backend connection %s and A had %s: it was not handed on", after, before)
+	} else if k.gone && before == after {
+		t.Errorf("B has A's backend connection %s, which had to be closed", after)
 	}
 }
 
-// handedOn says whether B must get A's connection: nothing but a role forbids
-// it, and both log in alike.
-func (k *leak) handedOn() bool { return !k.gone && k.a == k.b }
+// handedOn says whether B must get A's connection.
+func (k *leak) handedOn() bool { return !k.gone && !k.either && k.a == k.b }
+
+// oneBackend is the id of the only connection that weir may have. One that it
+// has closed may be listed by the server for a moment.
+func (r *leakRig) oneBackend(t *testing.T) string {
+	t.Helper()
+	var ids []string
+	if !testnet.Poll(soon, func() bool { ids = r.backends(t); return len(ids) == 1 }) {
+		t.Fatalf("backend connections %v, want one", ids)
+	}
+	return ids[0]
+}
 
 // backends are the ids of the connections that are not root's.
 func (r *leakRig) backends(t *testing.T) (ids []string) {
@@ -292,7 +322,7 @@ func leakVariables(t *testing.T, r *leakRig) []leak {
 			same = append(same, name)
 			continue
 		}
-		rows = append(rows, leak{name: "variable " + name, a: as, b: as, set: []string{set}, see: []string{"SELECT @@session." + name}, bare: true, ways: []way{quits},
+		rows = append(rows, leak{name: "variable " + name, a: as, b: as, set: []string{set}, see: []string{"SELECT @@session." + name}, bare: true, gone: strings.HasPrefix(name, "profiling"), ways: []way{quits},
 			// They are the database's until a reset makes them the server's.
 			survives: name == "character_set_database" || name == "collation_database"})
 	}

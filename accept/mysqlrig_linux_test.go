@@ -3,15 +3,13 @@ package accept
 import (
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
 	"testing"
+	"time"
 
 	"weir/internal/testnet"
 )
-
-// weirSpeaksMySQL puts weir before the server in the tests of this file's rig.
-// Without it they run against the server both times, which shows that they are
-// right about the server.
-const weirSpeaksMySQL = false
 
 // target is what a client of MySQL is told.
 type target struct {
@@ -57,12 +55,16 @@ func startMySQLWeir(t *testing.T, m *testnet.MariaDB, o mysqlOptions) *mysqlWeir
 		listener = fmt.Sprintf(", tls: {cert: %q, key: %q}", f.Cert, f.Key)
 		backend = fmt.Sprintf(", tls: {mode: verify_identity, ca: %q}", m.CA())
 	}
+	secret := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(secret, []byte(testnet.MariaDBPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var users string
 	for i, name := range []string{testnet.UserApp, testnet.UserEd25519, testnet.UserNone, testnet.UserRole, testnet.UserAll} {
 		if i > 0 {
 			users += ", "
 		}
-		users += fmt.Sprintf("{name: %s, password: %s}", name, testnet.MariaDBPassword)
+		users += fmt.Sprintf("{name: %s, password_file: %s}", name, secret)
 	}
 	w.reloadable = startReloadable(t, fmt.Sprintf(`
 listeners:
@@ -71,10 +73,12 @@ backends:
   - name: orders
     endpoints: ["%s"]
     pool: {max_open: %d}
+    queue: {timeout: 20s}
     users: [%s]
     mysql: {mode: session, reset: %s, auth: %s}%s
 `, listener, m.Address(), o.maxOpen, users, o.reset, o.auth, blockKey(backend)))
 	w.address = w.addr["db"]
+	testnet.WaitFor(t, 10*time.Second, "for weir to know its database", func() bool { code, _ := w.page("/readyz"); return code == 200 })
 	return w
 }
 

@@ -38,6 +38,7 @@ func (s *session) HandleQuery(query string) (*mysql.Result, error) {
 // settings are what a fresh session of MySQL 8 answers.
 var settings = map[string]any{
 	"1": 1, "NULL": nil, "CURRENT_ROLE()": "NONE", "@@wait_timeout": 28800, "@@session_track_schema": 1,
+	"@@sql_mode": "", "@@collation_database": "utf8mb4_general_ci", "@@collation_server": "utf8mb4_general_ci",
 }
 
 // ask answers a list of settings and user variables with one row of text.

@@ -180,7 +180,13 @@ func (c *rawConn) ReadSoon(b []byte) (int, error) {
 // client that has half-closed from one that closes when it has its response.
 func (c *rawConn) Turn(b, into []byte) (wrote, read int, err error) {
 	p := c.poll.Load()
-	if p == nil || !c.brisk || len(into) == 0 {
+	if p == nil && c.brisk && len(into) > 0 {
+		// It will wait: so the one visit, and not a look at what cannot be there.
+		if p, err = c.promote(); err != nil {
+			return 0, 0, err
+		}
+	}
+	if !c.brisk || len(into) == 0 {
 		var t turn
 		t.out, t.in = b, into
 		done := t.try(uintptr(c.fd))

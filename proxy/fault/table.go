@@ -192,13 +192,13 @@ var table = [kinds]Row{
 		Hint: "backends[].dial.timeout passed: the host is gone, packets are dropped, or its accept queue is full",
 	},
 	BackendClosed: {
-		Label: "backend_closed", Side: Backend, Errno: 2013, Status: 502, Retry: ReusedOnly, MayHaveRun: true,
+		Label: "backend_closed", Side: Backend, Errno: 1927, Status: 502, Retry: ReusedOnly, MayHaveRun: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the service closed the connection without an answer; " + mayHaveRun,
 		Hint: "on a fresh connection this is the backend's own failure; see its log",
 	},
 	BackendReset: {
-		Label: "backend_reset", Side: Backend, Errno: 2013, Status: 502, Retry: ReusedOnly, MayHaveRun: true,
+		Label: "backend_reset", Side: Backend, Errno: 1927, Status: 502, Retry: ReusedOnly, MayHaveRun: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the service reset the connection without an answer; " + mayHaveRun,
 		Hint: "the backend crashed, or it closed with bytes of the request unread",
@@ -216,19 +216,19 @@ var table = [kinds]Row{
 		Hint: "backends[].timeouts.response_header passed before the first byte",
 	},
 	ResponseStalled: {
-		Label: "response_stalled", Side: Backend, Errno: 2013, Status: 504, Closes: true, MayHaveRun: true,
+		Label: "response_stalled", Side: Backend, Errno: 1927, Status: 504, Closes: true, MayHaveRun: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the service stopped in the middle of its answer; " + mayHaveRun,
 		Hint: "backends[].timeouts.body_idle passed inside a response, or the backend closed before its end; a response already begun is cut, never added to",
 	},
 	BadResponse: {
-		Label: "bad_response", Side: Backend, Errno: 2013, Status: 502, MayHaveRun: true,
+		Label: "bad_response", Side: Backend, Errno: 1927, Status: 502, MayHaveRun: true,
 		Log: LogFolded, Level: slog.LevelError,
 		Text: "the service's answer was not understood; " + mayHaveRun,
 		Hint: "the sub label says which rule was broken; bad_response_head_too_large: listeners[].max_header bounds it. Is backends[].endpoints a port of the right protocol?",
 	},
 	SessionLost: {
-		Label: "session_lost", Side: Backend, Errno: 2006, Closes: true,
+		Label: "session_lost", Side: Backend, Errno: 1927, Closes: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the service has ended this session since its last command; " + notSent,
 		Hint: "the database restarted, killed the connection, or its wait_timeout is shorter than clients are idle",

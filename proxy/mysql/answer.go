@@ -64,9 +64,7 @@ func (s *session) relay(c sock.Conn, th *thread) bool {
 				return s.slowClient()
 			}
 		}
-		from = 0
 		if ev == wire.EventInfile {
-			from = s.br
 			frames, keep := s.upload(r.Seq(), 0)
 			if !keep {
 				return false

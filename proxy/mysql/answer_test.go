@@ -53,7 +53,7 @@ func TestAnErrorInThePrefixClosesBothSides(t *testing.T) {
 			r.idle()
 			broken.Store(true)
 			b := r.login(loginAs{caps: caps})
-			b.query("SELECT 'x'").refused(t, wire.CodeServerLost)
+			b.query("SELECT 'x'").refused(t, wire.CodeConnectionKilled)
 			b.closed()
 			r.idle()
 			if n := r.closes()["backend_error"] + r.closes()["bad_response"]; n != 1 {
@@ -91,7 +91,7 @@ func TestAnAnswerThatIsNotUnderstoodReachesNobody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, func(c *fakeConn, cmd []byte) bool {
-				if bytes.Contains(cmd, []byte("bad")) {
+				if string(cmd[1:]) == "bad" {
 					c.raw(raw)
 					return false
 				}
@@ -104,7 +104,7 @@ func TestAnAnswerThatIsNotUnderstoodReachesNobody(t *testing.T) {
 				c := r.login(loginAs{caps: caps})
 				a, err := c.try(wire.ComQuery, "bad")
 				switch {
-				case err == nil && a.code != wire.CodeServerLost:
+				case err == nil && a.code != wire.CodeConnectionKilled:
 					t.Errorf("got %v", a)
 				case err == nil:
 					c.closed()
@@ -199,7 +199,7 @@ func TestACommandAfterTheBackendLeftIsNotSent(t *testing.T) {
 	back := f.all()[len(f.all())-1]
 	back.Close()
 	testnet.WaitFor(t, testWait, "the FIN is there", func() bool {
-		c.query("SELECT 'lost'").refused(t, wire.CodeServerGone)
+		c.query("SELECT 'lost'").refused(t, wire.CodeConnectionKilled)
 		return true
 	})
 	c.closed()

@@ -70,7 +70,7 @@ func (s *session) attach(fresh bool) error {
 	}
 	th.mixed = false
 	s.verbatim = wire.Verbatim(th.agreed, s.caps)
-	s.lease, s.traits, s.noisy, s.used, s.dedicated, s.rows = lease, 0, false, false, false, false
+	s.lease, s.traits, s.noisy, s.used, s.dedicated, s.spoilt, s.rows = lease, 0, false, false, false, false, false
 	s.mu.Lock()
 	s.thread = th
 	s.mu.Unlock()
@@ -116,6 +116,11 @@ func (s *session) detach() {
 	case th.killed.Load() || s.dedicated:
 		s.countReset(resetClosed)
 		lease.Discard(reason.CloseKilled)
+		return
+	case s.spoilt:
+		s.countReset(resetClosed)
+		bye(lease.Conn()) // awaited as a reset is: what it held is free then
+		lease.Discard(reason.CloseNotReset)
 		return
 	case left == leftHeld:
 		if err := s.restoreNow(lease.Conn(), th); err != nil {
@@ -269,9 +274,7 @@ func selects(sql []byte) bool {
 
 // asksFoundRows says whether a statement may read FOUND_ROWS, which a reset
 // leaves as it was (MariaDB 10.11) and the first rows of a session replace.
-func asksFoundRows(sql []byte) bool {
-	return bytes.Contains(bytes.ToUpper(sql), []byte("FOUND_ROWS"))
-}
+func asksFoundRows(sql []byte) bool { return mentions(sql, "FOUND_ROWS") }
 
 // noRows sets FOUND_ROWS to what a new session has.
 var noRows, _ = wire.AppendPacket(nil, append([]byte{byte(wire.ComQuery)}, "SELECT 1 FROM DUAL WHERE FALSE"...), 0)
@@ -340,7 +343,7 @@ func (s *session) failed(seq uint8, err error) {
 
 // acquireFault sorts the errors of Acquire.
 func acquireFault(err error) fault.Kind {
-	_, dial := errors.AsType[*pool.DialError](err)
+	d, dial := errors.AsType[*pool.DialError](err)
 	_, refused := errors.AsType[*Refusal](err)
 	switch {
 	case errors.Is(err, pool.ErrQueueFull):
@@ -351,7 +354,7 @@ func acquireFault(err error) fault.Kind {
 		return fault.Draining
 	case errors.Is(err, pool.ErrLocal):
 		return fault.DialLocal
-	case refused:
+	case refused, dial && d.KeyOnly:
 		return fault.BackendRefused
 	case dial && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)):
 		return fault.DialTimeout

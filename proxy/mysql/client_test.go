@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"bufio"
 	"bytes"
 	"crypto/rsa"
 	"crypto/tls"
@@ -11,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"weir/internal/testnet"
 	"weir/proxy/mysql/wire"
 )
 
@@ -19,6 +19,7 @@ import (
 // they come, so that a test sees the bytes.
 type client struct {
 	net.Conn
+	br    *bufio.Reader // over Conn, whichever that is
 	t     testing.TB
 	greet wire.Greeting
 	caps  wire.Caps
@@ -49,7 +50,7 @@ func (as loginAs) defaults() loginAs {
 		as.user = "app"
 	}
 	if as.password == "" && !as.none {
-		as.password = testnet.MariaDBPassword
+		as.password = password
 	}
 	if as.caps == 0 {
 		as.caps = usual
@@ -70,9 +71,20 @@ func (r *rig) connect() *client {
 	return c
 }
 
+func newClient(t testing.TB, conn net.Conn) *client {
+	c := &client{Conn: conn, t: t}
+	c.br = bufio.NewReaderSize(under{c}, 64<<10)
+	return c
+}
+
+// under reads what c is connected to at the time: TLS comes later.
+type under struct{ c *client }
+
+func (u under) Read(b []byte) (int, error) { return u.c.Conn.Read(b) }
+
 func greeted(t testing.TB, conn net.Conn) *client {
 	t.Helper()
-	c := &client{Conn: conn, t: t}
+	c := newClient(t, conn)
 	p := c.must()
 	if wire.IsERR(p) {
 		t.Fatalf("greeted with %q", p)
@@ -193,19 +205,21 @@ func (c *client) write(b []byte) {
 // frame reads one frame with its header.
 func (c *client) frame() ([]byte, error) {
 	var head [wire.HeaderLen]byte
-	if _, err := io.ReadFull(c.Conn, head[:]); err != nil {
+	if _, err := io.ReadFull(c.br, head[:]); err != nil {
 		return nil, err
 	}
 	h, _ := wire.ParseHeader(head[:])
 	b := append(head[:], make([]byte, h.Len)...)
-	if n, err := io.ReadFull(c.Conn, b[wire.HeaderLen:]); err != nil {
+	if n, err := io.ReadFull(c.br, b[wire.HeaderLen:]); err != nil {
 		return b[:wire.HeaderLen+n], err
 	}
 	if h.Seq != c.seq {
 		return b, fmt.Errorf("packet number %d, want %d", h.Seq, c.seq)
 	}
 	c.seq++
-	c.seen = append(c.seen, fmt.Sprintf("%d %x", h.Len, b[wire.HeaderLen:min(len(b), wire.HeaderLen+2)]))
+	if len(c.seen) < 100 {
+		c.seen = append(c.seen, fmt.Sprintf("%d %x", h.Len, b[wire.HeaderLen:min(len(b), wire.HeaderLen+2)]))
+	}
 	return b, nil
 }
 
@@ -345,7 +359,7 @@ func (a *reply) row(p []byte) {
 // closed expects the end of the connection, and nothing before it.
 func (c *client) closed() {
 	c.t.Helper()
-	rest, err := io.ReadAll(c.Conn)
+	rest, err := io.ReadAll(c.br)
 	if len(rest) > 0 {
 		c.t.Errorf("%q came before the end", rest)
 	}

@@ -99,6 +99,33 @@ func (s *session) statement(packet, sql []byte, more lex.Traits) bool {
 	return s.forward(packet, sql, traits)
 }
 
+// spoils says whether a statement may be of a kind that a reset does not undo
+// and no other command does: XA, of which MariaDB 10.11 mistakes what a reset
+// finds prepared, and profiling, whose texts stay.
+func spoils(sql []byte) bool { return mentions(sql, "XA ") || mentions(sql, "PROFIL") }
+
+// mentions says whether a word that begins as start does, in whatever case, is in
+// sql. A blank in start is any byte that ends a word.
+func mentions(sql []byte, start string) bool {
+	for i := 0; i+len(start) <= len(sql); i++ {
+		if i > 0 && inWord(sql[i-1]) {
+			continue
+		}
+		n := 0
+		for n < len(start) && (sql[i+n]&^0x20 == start[n] || start[n] == ' ' && !inWord(sql[i+n])) {
+			n++
+		}
+		if n == len(start) {
+			return true
+		}
+	}
+	return false
+}
+
+func inWord(c byte) bool {
+	return c == '_' || c == '$' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0x80
+}
+
 // ownNumber makes a statement that answers SELECT CONNECTION_ID() with the
 // number that the client was greeted with, under the same name: clients compare
 // the two to see whether they were reconnected.
@@ -141,8 +168,8 @@ func (s *session) whole(size int) bool {
 	return true
 }
 
-// connect sees that there is a connection to send the command on. prefix is how many of weir's own commands have to go before it; they are in
-// thread.restore.
+// connect sees that there is a connection to send the command on. prefix is how
+// many of weir's own commands have to go before it; they are in thread.restore.
 func (s *session) connect(sql []byte, traits lex.Traits, fresh bool) (prefix int, err error) {
 	if s.thread != nil {
 		return 0, nil
@@ -172,13 +199,24 @@ func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
 			return true
 		}
 		th, c := s.thread, s.lease.Conn()
+		if prefix > 0 && th.mayFail {
+			if err := s.perform(c, th, th.restore, rollbackTime); err != nil {
+				s.abandon(reason.CloseNotReset)
+				if try < mostStale {
+					continue // nothing was sent
+				}
+				s.failed(1, err)
+				return true
+			}
+			th.left, prefix = leftNothing, 0
+		}
 		if !s.rows && traits&(lex.Previous|lex.Unknown) != 0 && asksFoundRows(sql) {
 			if err := s.forgetFoundRows(c, th, prefix); err != nil {
 				return s.lostSession(err)
 			}
 			prefix = 0
 		}
-		s.begin(traits)
+		s.begin(sql, traits)
 		if !s.cmd.Answered() {
 			c.WriteWithin(s.set.SendTimeout)
 			if _, err := c.Write(packet); err != nil {
@@ -215,7 +253,7 @@ func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
 }
 
 // begin books that a command goes to the backend.
-func (s *session) begin(traits lex.Traits) {
+func (s *session) begin(sql []byte, traits lex.Traits) {
 	s.used, s.stopped, s.begun, s.cut = true, false, false, false
 	s.traits |= traits
 	switch s.cmd {
@@ -226,6 +264,7 @@ func (s *session) begin(traits lex.Traits) {
 	}
 	if traits&(lex.Unknown|lex.Holds) != 0 {
 		s.suspect = true
+		s.spoilt = s.spoilt || spoils(sql)
 	}
 }
 

@@ -171,19 +171,22 @@ func (l *login) encrypt(g *wire.Greeting) error {
 // prepare brings the new session into the state that every reset goes back to,
 // and sees that the server takes what does it.
 func (l *login) prepare(th *thread) error {
-	role, err := l.ask(th)
+	steps, err := l.ask(th)
 	if err != nil {
 		return err
 	}
-	th.restore, th.answers = restorePackets(th, role)
-	for rest := th.restore; len(rest) > 0; {
-		_, _, next, _ := wire.NextFrame(rest)
-		r, err := l.command(rest[:len(rest)-len(next)], th.agreed)
+	for i := range steps {
+		packet := steps[i].packet(nil)
+		r, err := l.command(packet, th.agreed)
+		if _, refused := errors.AsType[*Refusal](err); refused && steps[i].optional {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("the server does not take what a session is reset with: %w", err)
 		}
 		th.track(r)
-		rest = next
+		th.restore = append(th.restore, packet...)
+		th.answers++
 	}
 	return nil
 }

@@ -126,7 +126,8 @@ func (c *fakeConn) serve() {
 		case wire.Command(p[0]) == wire.ComQuit:
 			return
 		case strings.HasPrefix(text, "SELECT CURRENT_ROLE()"):
-			ok = c.rows([]string{"NONE", "28800", "1"})
+			ok = c.rows([]string{"NONE", "28800", "1", "", "utf8mb4_general_ci", "utf8mb4_general_ci"})
+		case !wire.Command(p[0]).Answered():
 		case n < 3 && (wire.Command(p[0]) == wire.ComResetConnection || strings.HasPrefix(text, "SET ROLE")):
 			ok = c.ok()
 		default:
@@ -224,11 +225,16 @@ func definition(name string) (p []byte) {
 	return append(p, 12, 45, 0, 0, 1, 0, 0, 253, 0, 0, 0, 0, 0)
 }
 
-// echo answers a SELECT with its text in quotes, everything else with OK.
+// echo answers a SELECT with its text in quotes, with OK what is answered so, and
+// all else with an error.
 func echo(c *fakeConn, cmd []byte) bool {
 	if _, text, ok := bytes.Cut(cmd, []byte("'")); ok && wire.Command(cmd[0]) == wire.ComQuery {
 		text, _, _ = bytes.Cut(text, []byte("'"))
 		return c.rows([]string{string(text)})
 	}
-	return c.ok()
+	switch wire.Command(cmd[0]) {
+	case wire.ComQuery, wire.ComPing, wire.ComInitDB, wire.ComResetConnection, wire.ComSetOption, wire.ComStmtReset, wire.ComStmtExecute:
+		return c.ok()
+	}
+	return c.fails(wire.CodeUnknownCommand, "")
 }

@@ -34,9 +34,14 @@ func (s *session) initDB(name string) bool {
 	return s.sayOK(1, ok)
 }
 
+// lostByReset are the flags of a login that act through variables, which a reset
+// and COM_CHANGE_USER set back to the server's own.
+const lostByReset = wire.CapIgnoreSpace | wire.CapInteractive
+
 // reset is COM_RESET_CONNECTION: the session goes back to its beginning, but for
 // the database, and the connection to the pool.
 func (s *session) reset() bool {
+	s.caps &^= lostByReset
 	if s.thread != nil {
 		s.database = s.thread.current
 		// At once, and then awaited: a client that has its OK has no locks.
@@ -70,6 +75,7 @@ func (s *session) changeUser(p []byte) bool {
 	if user == nil {
 		return s.denied(seq, &l)
 	}
+	s.caps &^= lostByReset
 	s.mu.Lock()
 	s.user = user
 	s.mu.Unlock()

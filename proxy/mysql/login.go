@@ -39,10 +39,11 @@ func (f *Front) begin(l *sock.Listener, c sock.Conn, set *Settings) sock.Next {
 	}
 	s.id = f.sessions.number()
 	s.nonce = wire.NewNonce()
+	s.caps = wire.Offer(greet.Caps, set.TLS != nil) // until the client has said what it takes of it
 	var at int
 	s.out, at = wire.BeginPacket(s.out[:0])
 	s.out = wire.AppendGreeting(s.out, &wire.Greeting{
-		Version: []byte(greet.Version), ConnID: s.id, Nonce: s.nonce, Caps: s.offer(greet), Charset: greet.Charset,
+		Version: []byte(greet.Version), ConnID: s.id, Nonce: s.nonce, Caps: s.caps, Charset: greet.Charset,
 		Status: wire.StatusAutocommit, Plugin: []byte(set.Backend.Plugin),
 	})
 	s.out, _ = wire.EndPacket(s.out, at, 0)
@@ -50,8 +51,6 @@ func (f *Front) begin(l *sock.Listener, c sock.Conn, set *Settings) sock.Next {
 	c.Stay()
 	return s.run(false)
 }
-
-func (s *session) offer(l *Learned) wire.Caps { return wire.Offer(l.Caps, s.set.TLS != nil) }
 
 // refuseGreeting answers in the place of a greeting, and ends the session.
 func (s *session) refuseGreeting(k fault.Kind, more string) {
@@ -91,13 +90,13 @@ func (s *session) login() (keep bool) {
 			return false
 		}
 	}
-	greet := s.be.Server.greets()
-	if greet == nil {
-		return s.refuseLogin(seq+1, fault.ServerUnknown, "")
-	}
-	l, err := wire.ParseLogin(p, s.offer(greet))
+	l, err := wire.ParseLogin(p, s.caps)
 	if err != nil {
 		return s.refuseLogin(seq+1, fault.BadLogin, err.Error())
+	}
+	if l.Beyond.Has(wire.CapCompress) {
+		// PHP's library would go on compressed, and wait for ever.
+		return s.refuseLogin(seq+1, fault.BadLogin, "compression was asked for, and is not offered")
 	}
 	s.caps, s.charset, s.database = l.Caps, l.Charset, string(l.Database)
 	if s.set.RequireTLS && !s.tls {

@@ -23,7 +23,7 @@ import (
 // accounts are those of testnet's MariaDB.
 func accounts(names ...string) (all []*mysql.User) {
 	for _, n := range names {
-		all = append(all, withPassword(n, testnet.MariaDBPassword))
+		all = append(all, withPassword(n, password))
 	}
 	return all
 }
@@ -52,6 +52,7 @@ var noCheck = &tls.Config{InsecureSkipVerify: true}
 // Every way of a login that is refused, and every plugin, gives an intruder the
 // same bytes, so that he does not learn which part was wrong.
 func TestRefusedLoginsAreAllAlike(t *testing.T) {
+	t.Parallel()
 	f := newFake(t, echo)
 	far := withPassword("app", "secret")
 	far.Allow = []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}
@@ -104,15 +105,16 @@ func TestRefusedLoginsAreAllAlike(t *testing.T) {
 }
 
 func TestEveryPluginLetsARightPasswordIn(t *testing.T) {
+	t.Parallel()
 	m := testnet.StartMariaDB(t, testnet.MariaDBTLS())
 	for _, account := range []string{"password", "hash"} {
 		for _, plugin := range []string{wire.PluginNative, wire.PluginSHA2} {
 			for _, first := range []string{wire.PluginNative, wire.PluginSHA2, "client_ed25519", ""} {
 				for _, over := range []string{"tcp", "tls", "unix"} {
 					t.Run(strings.Join([]string{account, plugin, first, over}, " "), func(t *testing.T) {
-						user := withPassword("app", testnet.MariaDBPassword)
+						user := withPassword("app", password)
 						if account == "hash" {
-							user = withHash("app", testnet.MariaDBPassword)
+							user = withHash("app", password)
 						}
 						o := rigOptions{backend: m.Address(), users: []*mysql.User{user}, unknown: true, version: fakeVersion,
 							be: func(b *mysql.Backend) { b.Plugin = plugin }}
@@ -146,13 +148,14 @@ func TestEveryPluginLetsARightPasswordIn(t *testing.T) {
 }
 
 func TestADriverLogsInByEveryPlugin(t *testing.T) {
+	t.Parallel()
 	m := testnet.StartMariaDB(t)
 	for _, plugin := range []string{wire.PluginNative, wire.PluginSHA2} {
 		r := newRig(t, rigOptions{backend: m.Address(), users: accounts("app", "apped", "apprl"), be: func(b *mysql.Backend) { b.Plugin = plugin },
 			settings: func(s *mysql.Settings) { s.TLS = serverTLS(t) }})
 		for _, user := range []string{"app", "apped", "apprl"} {
 			for _, params := range []string{"", "tls=skip-verify", "allowNativePasswords=true&allowCleartextPasswords=true"} {
-				db, err := sql.Open("mysql", r.dsn(user, testnet.MariaDBPassword, "app", params))
+				db, err := sql.Open("mysql", r.dsn(user, password, "app", params))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -186,6 +189,7 @@ func TestAnAccountWithoutPasswordTakesNone(t *testing.T) {
 }
 
 func TestChangeUserIsALoginOfItsOwn(t *testing.T) {
+	t.Parallel()
 	m := testnet.StartMariaDB(t)
 	m.Exec("CREATE TABLE other.t (a INT)")
 	r := newRig(t, rigOptions{backend: m.Address(), users: accounts("app", "apprl"), maxOpen: 4})
@@ -200,14 +204,14 @@ func TestChangeUserIsALoginOfItsOwn(t *testing.T) {
 			c.write(b)
 			return c.steps(loginAs{password: password})
 		}
-		if p := change("apprl", testnet.MariaDBPassword, "app"); p[0] != 0 {
+		if p := change("apprl", password, "app"); p[0] != 0 {
 			t.Fatalf("got %q", p)
 		}
 		if a := c.do("SELECT CONCAT_WS(',', CURRENT_USER(), CURRENT_ROLE(), @x, DATABASE())"); a.one() != "apprl@%,reader,app" {
 			t.Errorf("got %v", a)
 		}
 		c.query("SELECT * FROM app.mine").refused(t, 1146)
-		if p := change("app", testnet.MariaDBPassword, "other"); p[0] != 0 {
+		if p := change("app", password, "other"); p[0] != 0 {
 			t.Fatalf("got %q", p)
 		}
 		if a := c.do("SELECT CONCAT_WS(',', CURRENT_USER(), CURRENT_ROLE(), @x, DATABASE())"); a.one() != "app@%,other" {
@@ -266,11 +270,11 @@ func TestBytesInClearBehindARequestForTLSAreNotALogin(t *testing.T) {
 	r := newRig(t, rigOptions{backend: f.address(), settings: func(s *mysql.Settings) { s.TLS = serverTLS(t) }})
 	c := r.connect()
 	l := &wire.Login{Caps: usual &^ wire.CapConnectWithDB, MaxPacket: 1 << 24, Charset: 45, User: []byte("app"), Plugin: []byte(wire.PluginNative),
-		Proof: proof(wire.PluginNative, testnet.MariaDBPassword, c.greet.Nonce[:])}
+		Proof: proof(wire.PluginNative, password, c.greet.Nonce[:])}
 	b, _ := wire.AppendPacket(nil, wire.AppendSSLRequest(nil, l), 1)
 	b, _ = wire.AppendPacket(b, wire.AppendLogin(nil, l), 2)
 	c.write(append(b, packet(wire.ComQuery, "SELECT 'in clear'")...))
-	if got, _ := io.ReadAll(c.Conn); bytes.Contains(got, []byte("in clear")) || len(got) > 7 { // a TLS alert
+	if got, _ := io.ReadAll(c.br); bytes.Contains(got, []byte("in clear")) || len(got) > 7 { // a TLS alert
 		t.Errorf("got %q", got)
 	}
 	testnet.WaitFor(t, testWait, "it is counted", func() bool { return r.outcomes("login_aborted") == 1 })
@@ -294,6 +298,7 @@ func TestTLSIsRequiredBeforeAPasswordIsLookedAt(t *testing.T) {
 }
 
 func TestALoginEndsInTime(t *testing.T) {
+	t.Parallel()
 	f := newFake(t, echo)
 	for name, sent := range map[string]string{"nothing": "", "half a header": "\x20\x00", "half a login": "\x40\x00\x00\x01\x00\x00"} {
 		for _, over := range []bool{false, true} {
@@ -322,7 +327,7 @@ func TestAFloodOfLoginsIsRefused(t *testing.T) {
 	f := newFake(t, echo)
 	r := newRig(t, rigOptions{backend: f.address(), settings: func(s *mysql.Settings) { s.MaxLogins = 2 }})
 	a, b := r.connect(), r.connect()
-	c := &client{Conn: r.dial(), t: t}
+	c := newClient(t, r.dial())
 	if code, text := errorOf(t, c.must()); code != wire.CodeTooManyConnections {
 		t.Errorf("%d %q", code, text)
 	}
@@ -339,7 +344,7 @@ func TestAFloodOfLoginsIsRefused(t *testing.T) {
 func TestAddressesThatAreNotAllowedAreTurnedAway(t *testing.T) {
 	f := newFake(t, echo)
 	r := newRig(t, rigOptions{backend: f.address(), settings: func(s *mysql.Settings) { s.Allow = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")} }})
-	c := &client{Conn: r.dial(), t: t}
+	c := newClient(t, r.dial())
 	if code, text := errorOf(t, c.must()); code != wire.CodeHostNotAllowed || bytes.Contains([]byte(text), []byte("#HY")) {
 		t.Errorf("%d %q", code, text)
 	}
@@ -353,12 +358,12 @@ func TestAServerThatWasNeverReachedIsNamed(t *testing.T) {
 	f := newFake(t, echo)
 	f.l.Close()
 	r := newRig(t, rigOptions{backend: f.address(), unknown: true})
-	c := &client{Conn: r.dial(), t: t}
+	c := newClient(t, r.dial())
 	if code, text := errorOf(t, c.must()); code != wire.CodeTooManyConnections || !strings.Contains(text, "no answer from the server yet") {
 		t.Errorf("%d %q", code, text)
 	}
 	r.server.Connect(t.Context(), mysql.WarmKey("app", ""))
-	c = &client{Conn: r.dial(), t: t}
+	c = newClient(t, r.dial())
 	if code, text := errorOf(t, c.must()); code != wire.CodeTooManyConnections || !strings.Contains(text, "refused") {
 		t.Errorf("%d %q", code, text)
 	}
@@ -367,14 +372,14 @@ func TestAServerThatWasNeverReachedIsNamed(t *testing.T) {
 
 func TestAHashAloneLogsInAfterTheFirstClient(t *testing.T) {
 	m := testnet.StartMariaDB(t)
-	was := withHash("app", testnet.MariaDBPassword)
+	was := withHash("app", password)
 	r := newRig(t, rigOptions{backend: m.Address(), users: []*mysql.User{was}})
 	if _, _, err := r.server.Connect(t.Context(), mysql.WarmKey("app", "app")); err == nil || !strings.Contains(err.Error(), "native_hash") {
 		t.Errorf("before a client: %v", err)
 	}
 	r.login(loginAs{database: "app"}).alive()
 	// A reload brings the same account again.
-	next := withHash("app", testnet.MariaDBPassword)
+	next := withHash("app", password)
 	next.Inherit(was)
 	opt := *r.opt
 	opt.Users = map[string]*mysql.User{"app": next}

@@ -10,62 +10,111 @@ import (
 	"weir/proxy/mysql/wire"
 )
 
-// prepare's questions. The first is for servers that know roles.
+// asked is what a fresh session tells of itself, by the columns of askAll.
+type asked struct {
+	role              string
+	waitTimeout       string
+	trackSchema       string
+	sqlMode           string
+	databaseCollation string
+	serverCollation   string
+}
+
+// The questions. The first is for servers that know roles, the last for those
+// without trackers.
 const (
-	askAll  = "SELECT CURRENT_ROLE(), @@wait_timeout, @@session_track_schema"
-	askLess = "SELECT NULL, @@wait_timeout, @@session_track_schema"
-	askOld  = "SELECT NULL, @@wait_timeout, 0"
+	askRest = "@@sql_mode, @@collation_database, @@collation_server"
+	askAll  = "SELECT CURRENT_ROLE(), @@wait_timeout, @@session_track_schema, " + askRest
+	askLess = "SELECT NULL, @@wait_timeout, @@session_track_schema, " + askRest
+	askOld  = "SELECT NULL, @@wait_timeout, 0, " + askRest
+
+	askedColumns = 6
 )
 
-// ask learns what a fresh session is like. It returns the statement that sets
-// the role that the session began with, empty where there are none.
-func (l *login) ask(th *thread) (role string, err error) {
+// ask learns what a fresh session is like, and returns the steps that bring it
+// back there.
+func (l *login) ask(th *thread) ([]step, error) {
 	for i, q := range []string{askAll, askLess, askOld} {
 		row, err := l.query(q)
 		if _, refused := errors.AsType[*Refusal](err); refused {
 			continue
 		}
 		if err != nil {
-			return "", err
+			return nil, err
 		}
-		if n, err := strconv.Atoi(row[1]); err == nil && n > 0 {
+		a := asked{row[0], row[1], row[2], row[3], row[4], row[5]}
+		if n, err := strconv.Atoi(a.waitTimeout); err == nil && n > 0 {
 			th.idleMost = time.Duration(n) * time.Second
 		}
-		th.untracked = row[2] != "1" && !strings.EqualFold(row[2], "on")
+		th.untracked = a.trackSchema != "1" && !strings.EqualFold(a.trackSchema, "on")
 		th.lostTrack = th.untracked
-		if i > 0 {
-			return "", nil
-		}
-		return setRole(th.mariadb, row[0]), nil
+		return stepsOf(th, &a, i == 0), nil
 	}
-	return "", errors.New("the server answers no simple SELECT, which is needed to know its sessions")
+	return nil, errors.New("the server answers no simple SELECT, which is needed to know its sessions")
 }
+
+// step is a command of thread.restore.
+type step struct {
+	cmd      wire.Command
+	text     string
+	optional bool // left out where the server does not take it
+}
+
+func (s *step) packet(dst []byte) []byte {
+	dst, _ = wire.AppendPacket(dst, append([]byte{byte(s.cmd)}, s.text...), 0)
+	return dst
+}
+
+// stepsOf works out what a reset leaves, or makes other than a login does. What
+// is said of MariaDB was measured on 10.11.
+func stepsOf(th *thread, a *asked, roles bool) []step {
+	steps := []step{{cmd: wire.ComResetConnection}}
+	if roles {
+		role := setRole(th.mariadb, a.role)
+		th.mayFail = role != noRole && th.mariadb // it may be revoked
+		steps = append(steps, step{cmd: wire.ComQuery, text: role})
+	}
+	// MySQL's reset is documented to go to the server's character set, MariaDB's
+	// goes back to the login's.
+	if charset, collation, ok := wire.CharsetOf(th.charset); ok && !th.mariadb {
+		steps = append(steps, step{cmd: wire.ComQuery, text: "SET NAMES " + charset + " COLLATE " + collation})
+	}
+	var sets []string
+	if th.mariadb && a.databaseCollation != a.serverCollation && plain(a.databaseCollation) {
+		sets = append(sets, "collation_database="+a.databaseCollation) // LOAD DATA goes by it
+	}
+	if th.caps.Has(wire.CapIgnoreSpace) && plain(a.sqlMode) {
+		sets = append(sets, "sql_mode='"+a.sqlMode+"'")
+	}
+	if th.caps.Has(wire.CapInteractive) && plain(a.waitTimeout) {
+		sets = append(sets, "wait_timeout="+a.waitTimeout)
+	}
+	if len(sets) > 0 {
+		steps = append(steps, step{wire.ComQuery, "SET " + strings.Join(sets, ", "), true})
+	}
+	return steps
+}
+
+// plain says whether a value of the server's may stand in a statement.
+func plain(value string) bool {
+	for _, c := range []byte(value) {
+		if c != '_' && c != ',' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') {
+			return false
+		}
+	}
+	return value != ""
+}
+
+const noRole = "SET ROLE NONE"
 
 func setRole(mariadb bool, role string) string {
 	switch {
 	case !mariadb:
 		return "SET ROLE DEFAULT"
 	case role == "" || role == "NONE":
-		return "SET ROLE NONE"
+		return noRole
 	}
 	return "SET ROLE `" + strings.ReplaceAll(role, "`", "``") + "`"
-}
-
-// restorePackets makes thread.restore. MariaDB's reset goes back to the login's
-// character set; MySQL's is documented to go back to the server's.
-func restorePackets(th *thread, role string) (packets []byte, answers int) {
-	add := func(cmd wire.Command, text string) {
-		packets, _ = wire.AppendPacket(packets, append([]byte{byte(cmd)}, text...), 0)
-		answers++
-	}
-	add(wire.ComResetConnection, "")
-	if role != "" {
-		add(wire.ComQuery, role)
-	}
-	if charset, collation, ok := wire.CharsetOf(th.charset); ok && !th.mariadb {
-		add(wire.ComQuery, "SET NAMES "+charset+" COLLATE "+collation)
-	}
-	return packets, answers
 }
 
 // command sends a command and reads its answer, which has no rows.
@@ -98,8 +147,8 @@ func (l *login) command(cmd []byte, caps wire.Caps) (*wire.Response, error) {
 	}
 }
 
-// query asks for one row of three texts; NULL is empty.
-func (l *login) query(text string) (row [3]string, err error) {
+// query asks for one row of texts; NULL is empty.
+func (l *login) query(text string) (row [askedColumns]string, err error) {
 	l.seq = 0
 	if err = l.write(append([]byte{byte(wire.ComQuery)}, text...)); err != nil {
 		return row, err

@@ -23,15 +23,22 @@ func (s *Server) Quit(c sock.Conn, _ any, why reason.Close) sock.How {
 	return quit(c)
 }
 
-// quit sends COM_QUIT and waits for the server's FIN, so that the server is the
-// one who closes first and a reset can answer it: no TIME_WAIT at either side.
+// quit says goodbye, unless somebody has, and closes.
 func quit(c sock.Conn) sock.How {
+	if c.Look() == sock.Quiet {
+		bye(c)
+	}
+	return sock.EndAnswered(c)
+}
+
+// bye sends COM_QUIT and waits for the server's FIN, so that the server is the
+// one who closes first and a reset can answer it: no TIME_WAIT at either side.
+func bye(c sock.Conn) {
 	c.SetWriteDeadline(quitBy())
 	if _, err := c.Write(quitPacket); err == nil {
 		c.SetReadDeadline(quitBy())
 		c.Read(make([]byte, 1))
 	}
-	return sock.EndAnswered(c)
 }
 
 func quitBy() time.Time { return time.Now().Add(quitTime) }

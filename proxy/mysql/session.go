@@ -51,6 +51,7 @@ type session struct {
 	used      bool       // there was one
 	rows      bool       // one has had rows for an answer
 	dedicated bool       // it has become a replica's
+	spoilt    bool       // the connection cannot be reset
 	suspect   bool       // the command may silence the trackers
 	stopped   bool       // the command took too long and was killed
 	begun     bool       // the client has got a part of its answer
@@ -190,9 +191,12 @@ func (s *session) serve(woken bool) sock.Next {
 		}
 		woken = false
 		keep := false
-		if s.phase == greeted {
+		switch {
+		case s.phase == greeted:
 			keep = s.login()
-		} else {
+		case s.killed.Load(): // an Interrupt does not stop what need not wait
+			s.leave(sock.EndOurs)
+		default:
 			keep = s.command()
 		}
 		if !keep {

@@ -55,7 +55,7 @@ func TestCommandsMayComeWithTheLoginAndTheGoodbye(t *testing.T) {
 	c := r.connect()
 	c.caps = usual
 	l := &wire.Login{Caps: usual &^ wire.CapConnectWithDB, MaxPacket: 1 << 24, Charset: 45, User: []byte("app"), Plugin: []byte(wire.PluginNative),
-		Proof: proof(wire.PluginNative, testnet.MariaDBPassword, c.greet.Nonce[:])}
+		Proof: proof(wire.PluginNative, password, c.greet.Nonce[:])}
 	b, _ := wire.AppendPacket(nil, wire.AppendLogin(nil, l), 1)
 	b = append(b, packet(wire.ComQuery, "SELECT 'first'")...)
 	c.write(append(b, packet(wire.ComQuit, "")...))
@@ -222,6 +222,7 @@ func TestResetConnectionGivesTheConnectionBack(t *testing.T) {
 }
 
 func TestIdleClientsAreClosedInTime(t *testing.T) {
+	t.Parallel()
 	f := newFake(t, echo)
 	for _, attached := range []bool{false, true} {
 		r := newRig(t, rigOptions{backend: f.address(), settings: func(s *mysql.Settings) { s.IdleTimeout = 300 * time.Millisecond }})
@@ -235,6 +236,7 @@ func TestIdleClientsAreClosedInTime(t *testing.T) {
 }
 
 func TestAttachedClientsThatAreSilentLoseTheirConnection(t *testing.T) {
+	t.Parallel()
 	f := newFake(t, echo)
 	r := newRig(t, rigOptions{backend: f.address(), be: func(b *mysql.Backend) { b.IdleAttached = 300 * time.Millisecond }})
 	free, held := r.login(loginAs{}), r.login(loginAs{})
@@ -248,6 +250,7 @@ func TestAttachedClientsThatAreSilentLoseTheirConnection(t *testing.T) {
 }
 
 func TestADrainEndsIdleSessionsAndAwaitsTransactions(t *testing.T) {
+	t.Parallel()
 	f := newFake(t, func(c *fakeConn, cmd []byte) bool {
 		status := wire.StatusAutocommit
 		if bytes.Contains(cmd, []byte("BEGIN")) {
@@ -284,7 +287,7 @@ func TestADrainEndsIdleSessionsAndAwaitsTransactions(t *testing.T) {
 		}
 		r.front.Interrupt()
 		r.l.Close()
-		if _, err := io.ReadAll(stuck); errors.Is(err, os.ErrDeadlineExceeded) {
+		if _, err := io.ReadAll(stuck.br); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Error("a transaction outlives the stop's patience")
 		}
 	}
@@ -307,6 +310,7 @@ func TestStatementsOfNoConnectionAreNotForwarded(t *testing.T) {
 }
 
 func TestSettingsOfAReloadDoNotTouchWhatRuns(t *testing.T) {
+	t.Parallel()
 	f := newFake(t, echo)
 	r := newRig(t, rigOptions{backend: f.address(), maxOpen: 1, be: func(b *mysql.Backend) { b.QueryTimeout = 300 * time.Millisecond }})
 	a := r.login(loginAs{})

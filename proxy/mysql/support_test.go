@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,6 +17,9 @@ import (
 
 // testWait is the patience of tests with what should take no time.
 const testWait = 15 * time.Second
+
+// password is that of all accounts.
+const password = "secret"
 
 // rig is a front before one backend, as cmd/weir puts them together.
 type rig struct {
@@ -60,7 +62,7 @@ func withHash(name, password string) *mysql.User {
 func newRig(t testing.TB, o rigOptions) *rig {
 	t.Helper()
 	if o.users == nil {
-		o.users = []*mysql.User{withPassword("app", testnet.MariaDBPassword)}
+		o.users = []*mysql.User{withPassword("app", password)}
 	}
 	if o.maxOpen == 0 {
 		o.maxOpen = 8
@@ -208,16 +210,6 @@ func (r *rig) opened() uint64 {
 		}
 	}
 	return n
-}
-
-// want fails the test if text does not hold all of parts.
-func want(t testing.TB, text string, parts ...string) {
-	t.Helper()
-	for _, p := range parts {
-		if !strings.Contains(text, p) {
-			t.Errorf("got %q, want it to hold %q", text, p)
-		}
-	}
 }
 
 // forgetDatabases has the next login ask the backend about its database.

@@ -21,7 +21,8 @@ type thread struct {
 	// The server was seen to take all of it, at the login, so that a client's
 	// command may follow in the same write.
 	restore []byte
-	answers int // to restore
+	answers int  // to restore
+	mayFail bool // a step of it may stop being taken, so nothing may follow in the same write
 
 	status   wire.Status   // after the last answer
 	idleMost time.Duration // the server's wait_timeout; 0 is unknown

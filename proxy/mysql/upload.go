@@ -53,7 +53,7 @@ func (s *session) long() bool {
 	if s.cmd == wire.ComQuery || s.cmd == wire.ComStmtPrepare {
 		traits = lex.Unknown
 	}
-	s.begin(traits)
+	s.begin(nil, traits)
 	frames, keep := s.pump(0, 0, false)
 	switch {
 	case !keep:

@@ -12,8 +12,8 @@ const (
 // systems are the variables that clients use. That a reset undoes each of the
 // settable ones was measured on MariaDB 10.11; of the others it leaves
 // max_relay_log_size and sql_slave_skip_counter as they were. Left out on purpose
-// are session_track_*, without which the pool is blind, and all that
-// concerns replication.
+// are session_track_*, without which the pool is blind, profiling, whose texts a
+// reset leaves, and all that concerns replication.
 var systems = map[system]string{
 	systemReadable: `
 		basedir character_set_database collation_database datadir have_openssl have_ssl
@@ -40,8 +40,7 @@ var systems = map[system]string{
 		max_session_mem_used max_sort_length max_sp_recursion_depth max_statement_time
 		min_examined_row_limit mrr_buffer_size net_read_timeout net_retry_count
 		net_write_timeout old_mode optimizer_prune_level optimizer_search_depth
-		optimizer_switch optimizer_use_condition_selectivity profiling
-		profiling_history_size progress_report_time query_cache_type read_buffer_size
+		optimizer_switch optimizer_use_condition_selectivity progress_report_time query_cache_type read_buffer_size
 		read_rnd_buffer_size slow_query_log sort_buffer_size sql_auto_is_null
 		sql_big_selects sql_buffer_result sql_mode sql_notes sql_quote_show_create
 		sql_safe_updates sql_select_limit sql_warnings standard_compliant_cte

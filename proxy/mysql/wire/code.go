@@ -39,10 +39,6 @@ const (
 	CodeSecureTransport     Code = 3159
 	CodeClientTimeout       Code = 4031 // MySQL: said unasked before the close
 
-	// The client libraries' own, which they give when a connection ends. Drivers
-	// and their pools know by them that the session is lost.
-	CodeServerGone Code = 2006
-	CodeServerLost Code = 2013
 )
 
 // codeProgress marks a progress report of MariaDB, which looks like an ERR.
@@ -138,16 +134,6 @@ func describe(c Code) (state, text string) {
 		return unknownState, "Connections using insecure transport are prohibited"
 	case CodeClientTimeout:
 		return unknownState, "The client was disconnected by the server because of inactivity"
-	}
-	return describeClient(c)
-}
-
-func describeClient(c Code) (state, text string) {
-	switch c {
-	case CodeServerGone:
-		return unknownState, "Server has gone away"
-	case CodeServerLost:
-		return unknownState, "Lost connection to server during query"
 	}
 	return unknownState, ""
 }

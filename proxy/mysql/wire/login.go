@@ -27,6 +27,7 @@ const SSLRequestLen = 32
 // COM_CHANGE_USER says.
 type Login struct {
 	Caps      Caps // in COM_CHANGE_USER not sent, so the connection's
+	Beyond    Caps // what ParseLogin dropped: claimed, and not offered
 	MaxPacket uint32
 	Charset   uint16 // of the collation; one byte at login
 	User      []byte
@@ -81,6 +82,7 @@ func ParseLogin(payload []byte, offered Caps) (l Login, err error) {
 	}
 	// A compression level may follow, and whatever future clients add.
 	l.Caps &= offered | CapMySQL
+	l.Beyond = said &^ l.Caps
 	return l, f.err
 }
 

@@ -165,14 +165,18 @@ async function main() {
     say('no found rows', (await n.query("UPDATE t SET n=n WHERE v='a'"))[0].affectedRows);
     await n.end();
     say('found rows', (await c.query("UPDATE t SET n=n WHERE v='a'"))[0].affectedRows);
-    n = await dial({flags: ['IGNORE_SPACE'], database: undefined});
-    say('ignore space', await rows(n, "SELECT @@sql_mode LIKE '%IGNORE_SPACE%', DATABASE(), COUNT (*)"));
-    await n.end();
     n = await dial({compress: true});
     say('compress', (await rows(n, "SELECT REPEAT('x', 100000)"))[0][0].length);
     await n.end();
     n = await dial({flags: ['-DEPRECATE_EOF', '-SESSION_TRACK']});
     say('old', [await rows(n, 'SELECT 1'), (await n.execute({sql: 'SELECT ? + 1', rowsAsArray: true}, [1]))[0], (await n.query('USE other'))[0].stateChanges || null]);
+    await n.end();
+  });
+
+  await step('ignore space', async () => {
+    const n = await dial({flags: ['IGNORE_SPACE'], database: undefined});
+    say('mode', await rows(n, "SELECT @@sql_mode LIKE '%IGNORE_SPACE%', DATABASE()"));
+    say('count', await rows(n, 'SELECT COUNT (*)'));
     await n.end();
   });
 
