@@ -65,7 +65,7 @@ var libraries = map[string][]string{
 	"github.com/valyala/fasthttp":     {"admin", "proxy/http1", "internal/demo", "internal/storm"},
 	"golang.org/x/sys":                {"internal/sock", "internal/testnet", "tcpstat", "cmd/weir"},
 	"filippo.io/edwards25519":         {"proxy/mysql/wire"},
-	"github.com/google/go-cmp":        {}, // tests only
+	"github.com/google/go-cmp":        {},                                                      // tests only
 	"github.com/go-sql-driver/mysql":  {"internal/demo", "internal/storm", "internal/testnet"}, // clients, never the front
 	"github.com/rogpeppe/go-internal": {},
 }
