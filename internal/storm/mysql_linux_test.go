@@ -100,7 +100,7 @@ func TestARealServersRefusalsAreCountedByNumber(t *testing.T) {
 		"1146 Table 'app.nope' doesn't exist":                                func(o *Options) { o.Query = "SELECT * FROM nope" },
 	} {
 		o := options(urlOf(db, testnet.UserApp))
-		o.Requests, o.Password = 40, ""
+		o.Requests, o.Concurrency, o.Password = 40, 2, ""
 		change(&o)
 		r, err := Run(t.Context(), o)
 		if err != nil {
@@ -112,7 +112,7 @@ func TestARealServersRefusalsAreCountedByNumber(t *testing.T) {
 	}
 	// The URL's password is the one that counts.
 	o := options(urlOf(db, testnet.UserApp))
-	o.Requests, o.Password = 40, "wrong"
+	o.Requests, o.Concurrency, o.Password = 40, 2, "wrong" // few, as the server is full for a moment after each quits
 	if r, err := Run(t.Context(), o); err != nil || r.Requests != 40 {
 		t.Errorf("%v, %v", r, err)
 	}
