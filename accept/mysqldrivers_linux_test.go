@@ -161,7 +161,7 @@ func TestAcceptDriversSeeTheSameThroughWeirAsDirect(t *testing.T) {
 	m := testnet.StartMariaDB(t, testnet.MariaDBTLS(), testnet.MariaDBFlags("--interactive-timeout=1234"))
 	m.Exec("GRANT ALL ON `drv\\_%`.* TO app@'%', apped@'%'")
 	clients := mysqlClients(t)
-	for i, v := range []struct {
+	variants := []struct {
 		name, user string
 		weir       mysqlOptions
 		only       func(mysqlClient) bool
@@ -169,7 +169,11 @@ func TestAcceptDriversSeeTheSameThroughWeirAsDirect(t *testing.T) {
 		{"native", testnet.UserApp, mysqlOptions{reset: "always", auth: "native"}, func(mysqlClient) bool { return true }},
 		{"sha2 with TLS", testnet.UserApp, mysqlOptions{reset: "proven", auth: "sha2", tls: true}, func(d mysqlClient) bool { return !d.once }},
 		{"ed25519", testnet.UserEd25519, mysqlOptions{reset: "always", auth: "native"}, func(d mysqlClient) bool { return d.ed25519 }},
-	} {
+	}
+	if len(buildTags) > 0 {
+		variants = variants[:2] // how weir logs in has nothing to do with the path to its clients
+	}
+	for i, v := range variants {
 		direct := target{address: m.Address(), user: v.user, password: testnet.MariaDBPassword}
 		if v.weir.tls {
 			direct.ca = m.CA()

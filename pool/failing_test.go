@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -49,4 +50,20 @@ func TestFailingIsFromTheFirstFailedDialToTheNextAnswer(t *testing.T) {
 			held.Release()
 		})
 	}
+}
+
+func TestAPoolWithoutConnectionsClosesWhateverItsContextSays(t *testing.T) {
+	bubble(t, nil, func(x fixture) {
+		ended, cancel := context.WithCancel(x.Context())
+		cancel()
+		for range 100 { // of two ends of a wait that are both there, either may be seen
+			p, err := New(*x.options())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Close(ended); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
 }

@@ -266,6 +266,9 @@ func (p *Pool) Close(ctx context.Context) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.main.open == 0 && p.side.open == 0 { // ctx may have ended before
+		return nil
+	}
 	return fmt.Errorf("backend %q: %d connections still leased, %d being closed: %w",
 		p.opts.Name, p.main.n[leased]+p.side.n[leased], p.main.n[closing]+p.side.n[closing], ctx.Err())
 }
