@@ -222,6 +222,7 @@ func TestLinesThatFindNoRoomAreDroppedAndCounted(t *testing.T) {
 		p := newPlace()
 		p.hang = make(chan struct{})
 		r.Use(p)
+		synctest.Wait()
 		r.Write(numbered(0, 64))
 		after(writeEvery) // it hangs in Write
 		const size = 1 << 10
@@ -244,6 +245,7 @@ func TestNobodyWaitsForAWriteThatHangs(t *testing.T) {
 		p := newPlace()
 		p.hang = make(chan struct{})
 		r.Use(p)
+		synctest.Wait()
 		r.Write(numbered(0, 64))
 		after(writeEvery)
 		began := time.Now()
@@ -271,6 +273,7 @@ func TestAFullDiskIsWaitedForAndNoLineIsTorn(t *testing.T) {
 		p := newPlace()
 		p.room = 150 // a line and a half
 		r.Use(p)
+		synctest.Wait()
 		for n := range 10 {
 			r.Write(numbered(n, 100))
 		}
@@ -330,6 +333,7 @@ func TestALineThatBrokeOffIsWholeInTheNewFile(t *testing.T) {
 		a, b := newPlace(), newPlace()
 		a.room = 250
 		r.Use(a)
+		synctest.Wait()
 		for n := range 4 {
 			r.Write(numbered(n, 100))
 		}
@@ -385,6 +389,7 @@ func TestCloseWritesTheLastLinesAndDropsWhatCannotBeWritten(t *testing.T) {
 		p := newPlace()
 		p.room = 150
 		r.Use(p)
+		synctest.Wait()
 		for n := range 5 {
 			r.Write(numbered(n, 100))
 		}

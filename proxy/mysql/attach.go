@@ -154,8 +154,12 @@ func (s *session) leaves() left {
 }
 
 // restoreNow brings the session at the backend back to its beginning and waits
-// for it.
+// for it. The client may be a parked one that has left.
 func (s *session) restoreNow(c sock.Conn, th *thread) error {
+	if s.work == nil {
+		s.takeWork()
+		defer s.giveWork() // not before the answers are looked at
+	}
 	packets := th.restore
 	if th.multi {
 		on := uint16(1) // MYSQL_OPTION_MULTI_STATEMENTS_OFF
@@ -195,10 +199,6 @@ var askNoDatabase = append([]byte{byte(wire.ComQuery)}, "SELECT 1 FROM DUAL WHER
 // perform sends commands that are answered without rows, in one write, and waits
 // until all are answered well.
 func (s *session) perform(c sock.Conn, th *thread, packets []byte, within time.Duration) error {
-	if s.work == nil { // the client was parked
-		s.takeWork()
-		defer s.giveWork()
-	}
 	by := time.Now().Add(within)
 	c.SetReadDeadline(by)
 	c.SetWriteDeadline(by)

@@ -1,6 +1,7 @@
 package mysql_test
 
 import (
+	"context"
 	"fmt"
 	"strconv"
 	"strings"
@@ -259,6 +260,65 @@ func TestAClientWithoutDatabaseGetsNone(t *testing.T) {
 	}
 	if n := r.resets("now") + r.resets("later"); n == 0 {
 		t.Errorf("resets: %v", r.front.Stats().Resets)
+	}
+}
+
+// A parked client has no buffers; that weir ends it must undo as much as its QUIT.
+func TestAParkedClientThatIsEndedLeavesNothing(t *testing.T) {
+	t.Parallel()
+	m := testnet.StartMariaDB(t)
+	for _, proven := range []bool{false, true} {
+		for how, end := range map[string]func(r *rig, c *client){
+			"idle timeout": func(_ *rig, c *client) { c.closed() },
+			"kill": func(r *rig, c *client) {
+				other := r.login(loginAs{user: "appall"})
+				other.query(fmt.Sprintf("KILL %d", c.greet.ConnID))
+				c.send([]byte{byte(wire.ComPing)}) // a parked client learns it at its next byte
+				other.quit()
+			},
+			"drain": func(r *rig, c *client) {
+				ctx, cancel := context.WithTimeout(t.Context(), testWait)
+				defer cancel()
+				if err := r.l.Drain(ctx); err != nil {
+					t.Error(err)
+				}
+			},
+		} {
+			for _, sql := range []string{
+				"SET session_track_schema = OFF", "USE app", "SELECT GET_LOCK('held', 0)", "LOCK TABLES app.t READ",
+				"SET @a = 1", "DO 1",
+			} {
+				if how == "drain" && strings.HasPrefix(sql, "LOCK") {
+					continue // a drain awaits its end
+				}
+				m.Exec("CREATE OR REPLACE TABLE app.t (a INT)")
+				r := newRig(t, rigOptions{
+					backend: m.Address(), maxOpen: 2, users: accounts("appall"),
+					be: func(b *mysql.Backend) {
+						b.Proven = proven
+						if how == "idle timeout" {
+							b.IdleAttached = 50 * time.Millisecond
+						}
+					},
+				})
+				c := r.login(loginAs{user: "appall"})
+				c.do(sql)
+				testnet.WaitFor(t, testWait, "it is parked or gone", func() bool { s := r.l.Stats(); return s.Parked == 1 || s.Open == 0 })
+				end(r, c)
+				r.idle()
+				if free := m.Query("SELECT IS_FREE_LOCK('held')"); free[0][0] != "1" {
+					t.Errorf("%s, %s: the lock is held", how, sql)
+				}
+				if how == "drain" {
+					continue
+				}
+				c = r.login(loginAs{user: "appall"})
+				if a := c.do("SELECT CONCAT_WS(',', 'none', DATABASE(), @a)"); a.one() != "none" {
+					t.Errorf("%s, %s: left %v", how, sql, a)
+				}
+				c.quit()
+			}
+		}
 	}
 }
 
