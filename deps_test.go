@@ -35,6 +35,8 @@ var arrows = map[string][]string{
 	"limiter": {"internal/hist"}, // knows no pool
 	"pool":    {"limiter", "internal/hist", "internal/reason", "internal/sock"},
 
+	"proxy/fault/nolease": {"pool", "proxy/fault"},
+
 	"proxy/http1": front,
 	"proxy/mysql": append([]string{"proxy/mysql/lex", "proxy/mysql/wire"}, front...),
 	"proxy/tcp":   front,
@@ -52,7 +54,7 @@ var arrows = map[string][]string{
 }
 
 // front is what a front stands on.
-var front = []string{"limiter", "pool", "proxy/fault", "internal/accesslog", "internal/hist", "internal/reason", "internal/sock"}
+var front = []string{"limiter", "pool", "proxy/fault", "proxy/fault/nolease", "internal/accesslog", "internal/hist", "internal/reason", "internal/sock"}
 
 // libraries says who may import a library; all others must be the standard one's.
 // An entry holds for all packages under the path.

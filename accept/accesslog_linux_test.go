@@ -353,7 +353,7 @@ func TestAcceptRotationUnderLoadLosesNoLine(t *testing.T) {
 	before := len(accessLines(t, file+".kept"))
 	testnet.WaitFor(t, 10*time.Second, "further lines in the old file", func() bool { return len(accessLinesSoFar(t, file+".kept")) > before })
 	// A reload is as good, and is refused as a whole where it cannot be.
-	if r.hangUp() || !strings.Contains(r.logged(), "log.access: "+file+": is a directory") {
+	if r.hangUp() || !r.says("log.access: "+file+": is a directory") {
 		t.Error("a reload that cannot open the access log was taken, or does not name the key")
 	}
 	if err := os.Remove(file); err != nil {

@@ -15,18 +15,6 @@ import (
 	"weir/internal/testnet"
 )
 
-// connectAndQuit is sysbench's script of a client that asks one thing: an event
-// is a connection, a SELECT and COM_QUIT. An error ends sysbench.
-const connectAndQuit = `
-function thread_init() driver = sysbench.sql.driver() end
-function event()
-  local c = driver:connect()
-  local one = c:query_row("SELECT 1")
-  c:disconnect()
-  if one ~= "1" then error("SELECT 1 gave " .. tostring(one)) end
-end
-`
-
 // runSysbench runs a script with 16 threads for n events and returns what it
 // printed. None of them may have failed.
 func runSysbench(t *testing.T, script, address string, n int) string {
@@ -79,43 +67,34 @@ func runMySQLStorm(t *testing.T, address string, n int) string {
 // information_schema.processlist was read so often.
 func databaseConnections(t *testing.T, m *testnet.MariaDB) (stop func() (most, looked int)) {
 	t.Helper()
-	end, done := make(chan struct{}), make(chan struct{})
 	var most, looked int
-	go func() {
-		defer close(done)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			rows, err := testnet.QueryStrings(m.Root(), "SHOW PROCESSLIST")
-			if err != nil {
-				t.Errorf("ask the server for its connections: %v", err)
-				return
-			}
-			n := 0
-			for _, row := range rows { // Id, User, ...
-				if !slices.Contains([]string{"root", "system user", "event_scheduler"}, row[1]) {
-					n++
-				}
-			}
-			most = max(most, n)
-			looked++
-			select {
-			case <-tick.C:
-			case <-end:
-				return
+	end := sampled(5*time.Millisecond, func() bool {
+		rows, err := testnet.QueryStrings(m.Root(), "SHOW PROCESSLIST")
+		if err != nil {
+			t.Errorf("ask the server for its connections: %v", err)
+			return false
+		}
+		n := 0
+		for _, row := range rows { // Id, User, ...
+			if !slices.Contains([]string{"root", "system user", "event_scheduler"}, row[1]) {
+				n++
 			}
 		}
-	}()
+		most = max(most, n)
+		looked++
+		return true
+	})
 	return func() (int, int) {
-		close(end)
-		<-done
+		end()
 		return most, looked
 	}
 }
 
 func TestAcceptShortMySQLConnectionsLeaveNoTimeWaitAndAreFewAtTheServer(t *testing.T) {
 	const maxOpen, reserved = 8, 2
-	sysbench := func(t *testing.T, address string, n int) string { return runSysbench(t, connectAndQuit, address, n) }
+	sysbench := func(t *testing.T, address string, n int) string {
+		return runSysbench(t, testnet.SysbenchConnects, address, n)
+	}
 	alone := directMySQLTimeWaits(t, 2000, sysbench)
 	for _, c := range []struct {
 		name, reset string

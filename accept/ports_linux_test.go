@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -49,8 +50,10 @@ func clientIn(ns *testnet.Netns, local string) *http.Client {
 	}}
 }
 
-// logLines counts the lines of weir's log that say msg.
+// logLines counts the lines of weir's log that say msg, of which there is to be
+// one at least.
 func (w *weir) logLines(msg string) int {
+	w.says(strconv.Quote(msg))
 	n := 0
 	for line := range strings.Lines(w.logged()) {
 		var l struct{ Msg string }

@@ -123,7 +123,6 @@ func portOf(t *testing.T, address string) uint16 {
 // backend's port, and as nginx does itself.
 func backendSockets(t *testing.T, nginx *testnet.Server) (stop func() (kernel, own int)) {
 	t.Helper()
-	end, done := make(chan struct{}), make(chan struct{})
 	var kernel, own int
 	// The connection that asks must leave no TIME_WAIT of its own.
 	ask := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
@@ -142,32 +141,22 @@ func backendSockets(t *testing.T, nginx *testnet.Server) (stop func() (kernel, o
 	// What is not yet or no more a connection is not counted, and the one
 	// that asks is taken off.
 	open := tcpstat.Filter{States: tcpstat.MaskOf(tcpstat.Established, tcpstat.CloseWait), LocalPort: nginx.Addr.Port()}
-	go func() {
-		defer close(done)
-		defer r.Close()
-		defer ask.CloseIdleConnections()
-		tick := time.NewTicker(10 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			if n, err := stubActive(&ask, nginx); err != nil {
-				t.Errorf("ask nginx: %v", err)
-				return
-			} else if own = max(own, n-1); own < 0 {
-				t.Error("nginx does not count the connection it answers on")
-			}
-			if c, err := r.Counts(open); err == nil {
-				kernel = max(kernel, c.Total()-1)
-			}
-			select {
-			case <-tick.C:
-			case <-end:
-				return
-			}
+	end := sampled(10*time.Millisecond, func() bool {
+		if n, err := stubActive(&ask, nginx); err != nil {
+			t.Errorf("ask nginx: %v", err)
+			return false
+		} else if own = max(own, n-1); own < 0 {
+			t.Error("nginx does not count the connection it answers on")
 		}
-	}()
+		if c, err := r.Counts(open); err == nil {
+			kernel = max(kernel, c.Total()-1)
+		}
+		return true
+	})
 	return func() (int, int) {
-		close(end)
-		<-done
+		end()
+		r.Close()
+		ask.CloseIdleConnections()
 		return kernel, own
 	}
 }

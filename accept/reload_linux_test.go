@@ -264,7 +264,7 @@ backends:
 	}
 	load.stop()
 	for _, b := range bad {
-		if !strings.Contains(r.logged(), b.at) {
+		if !r.says(b.at) {
 			t.Errorf("the log does not say where: %s", b.at)
 		}
 	}

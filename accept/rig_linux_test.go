@@ -15,6 +15,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"weir/internal/testnet"
 )
 
 var binary string // of weir, built once
@@ -152,6 +154,11 @@ func (w *weir) logged() string {
 	return w.log.String()
 }
 
+// says waits until text is in the log, which comes through a pipe.
+func (w *weir) says(text string) bool {
+	return testnet.Poll(10*time.Second, func() bool { return strings.Contains(w.logged(), text) })
+}
+
 func (w *weir) write(yaml string) {
 	w.t.Helper()
 	if err := os.WriteFile(w.config, []byte(yaml), 0o644); err != nil {
@@ -266,4 +273,26 @@ func get(t *testing.T, url string) (status int, body string) {
 		t.Fatal(err)
 	}
 	return resp.StatusCode, string(b)
+}
+
+// sampled calls look again and again, every so often, until it returns false or
+// stop is called. stop waits for the last call.
+func sampled(every time.Duration, look func() bool) (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for look() {
+			select {
+			case <-tick.C:
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(end)
+		<-done
+	}
 }

@@ -25,15 +25,7 @@ type sysbenchScript struct {
 	lua  string
 }
 
-var connectSelectQuit = sysbenchScript{"short connections: connect, SELECT 1, quit", `
-function thread_init() driver = sysbench.sql.driver() end
-function event()
-  local c = driver:connect()
-  local one = c:query_row("SELECT 1")
-  c:disconnect()
-  if one ~= "1" then error("SELECT 1 gave " .. tostring(one)) end
-end
-`}
+var connectSelectQuit = sysbenchScript{"short connections: connect, SELECT 1, quit", testnet.SysbenchConnects}
 
 var selectText = sysbenchScript{"point selects as text", fmt.Sprintf(`
 function thread_init() c = sysbench.sql.driver():connect() end

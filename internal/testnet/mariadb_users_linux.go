@@ -38,3 +38,15 @@ var mariadbUsers = []string{
 	`SET DEFAULT ROLE reader FOR apprl@'%'`,
 	`GRANT ALL ON *.* TO appall@'%' WITH GRANT OPTION`,
 }
+
+// SysbenchConnects is sysbench's script of a client that asks one thing: an event
+// is a connection, a SELECT and COM_QUIT. An error ends sysbench.
+const SysbenchConnects = `
+function thread_init() driver = sysbench.sql.driver() end
+function event()
+  local c = driver:connect()
+  local one = c:query_row("SELECT 1")
+  c:disconnect()
+  if one ~= "1" then error("SELECT 1 gave " .. tostring(one)) end
+end
+`

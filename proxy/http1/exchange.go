@@ -1,7 +1,6 @@
 package http1
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -12,6 +11,7 @@ import (
 	"weir/internal/sock"
 	"weir/pool"
 	"weir/proxy/fault"
+	"weir/proxy/fault/nolease"
 )
 
 // exchange takes a lease, sends the request and relays the response. It reports
@@ -93,31 +93,9 @@ func (s *session) acquire(be *Backend, fresh bool) (l pool.Lease, k fault.Kind) 
 	if err == nil {
 		return l, fault.None
 	}
-	k = acquireFault(err)
-	s.front.log.Log(context.Background(), k.Row().Level, "no connection to the backend", "fold", k.String(),
-		"listener", s.front.name, "backend", be.Name, "reason", k.String(), "err", err)
+	k = nolease.Kind(err)
+	nolease.Log(s.front.log, s.front.name, be.Name, k, err)
 	return l, k
-}
-
-// acquireFault sorts the errors of Acquire.
-func acquireFault(err error) fault.Kind {
-	var dial *pool.DialError
-	switch {
-	case errors.Is(err, pool.ErrQueueFull):
-		return fault.QueueFull
-	case errors.Is(err, pool.ErrQueueTimeout):
-		return fault.QueueTimeout
-	case errors.Is(err, pool.ErrClosed), errors.Is(err, context.Canceled):
-		return fault.Draining
-	case errors.Is(err, pool.ErrLocal):
-		return fault.DialLocal
-	case errors.As(err, &dial):
-		if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT) {
-			return fault.DialTimeout
-		}
-		return fault.DialRefused
-	}
-	return fault.Internal
 }
 
 // failure is an exchange that brought no byte of a response.

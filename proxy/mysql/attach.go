@@ -2,17 +2,15 @@ package mysql
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
-	"os"
-	"syscall"
 	"time"
 
 	"weir/internal/reason"
 	"weir/internal/sock"
 	"weir/pool"
 	"weir/proxy/fault"
+	"weir/proxy/fault/nolease"
 	"weir/proxy/mysql/lex"
 	"weir/proxy/mysql/wire"
 )
@@ -335,33 +333,19 @@ func (s *session) failed(seq uint8, err error) {
 		s.sayRefusal(seq, r)
 		return
 	}
-	k := acquireFault(err)
-	s.front.log.Log(context.Background(), k.Row().Level, "no connection to the backend", "fold", k.String(),
-		"listener", s.front.name, "backend", s.be.Name, "reason", k.String(), "err", err)
+	k := lackOf(err)
+	nolease.Log(s.front.log, s.front.name, s.be.Name, k, err)
 	s.tell(seq, k, err.Error())
 }
 
-// acquireFault sorts the errors of Acquire.
-func acquireFault(err error) fault.Kind {
+// lackOf says why there is no connection. A server that answers and does not let
+// the user in is not one that cannot be reached.
+func lackOf(err error) fault.Kind {
 	d, dial := errors.AsType[*pool.DialError](err)
-	_, refused := errors.AsType[*Refusal](err)
-	switch {
-	case errors.Is(err, pool.ErrQueueFull):
-		return fault.QueueFull
-	case errors.Is(err, pool.ErrQueueTimeout):
-		return fault.QueueTimeout
-	case errors.Is(err, pool.ErrClosed), errors.Is(err, context.Canceled):
-		return fault.Draining
-	case errors.Is(err, pool.ErrLocal):
-		return fault.DialLocal
-	case refused, dial && d.KeyOnly:
+	if _, answered := errors.AsType[*Refusal](err); answered || dial && d.KeyOnly {
 		return fault.BackendRefused
-	case dial && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)):
-		return fault.DialTimeout
-	case dial:
-		return fault.DialRefused
 	}
-	return fault.Internal
+	return nolease.Kind(err)
 }
 
 func (s *session) countReset(k resetKind) { s.counter().resets[k].Add(1) }

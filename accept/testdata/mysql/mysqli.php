@@ -4,31 +4,9 @@
 // with a certificate the connection uses TLS and checks the server's.
 [, $host, $port, $user, $password, $database, $ca] = $argv;
 mysqli_report(MYSQLI_REPORT_ERROR | MYSQLI_REPORT_STRICT);
-ini_set('memory_limit', '512M');
+require __DIR__ . '/transcript.php';
 
-function say($key, $value) {
-    echo $key, ': ', json_encode($value, JSON_UNESCAPED_SLASHES | JSON_PARTIAL_OUTPUT_ON_ERROR), "\n";
-}
-
-// A step must not fail: the test looks for the word.
-function step($name, $do) {
-    echo "== $name\n";
-    try {
-        $do();
-    } catch (mysqli_sql_exception $e) {
-        say('unexpected', [$e->getCode(), $e->getSqlState(), $e->getMessage()]);
-    }
-}
-
-// The error that $do must make.
-function fails($name, $do) {
-    try {
-        $do();
-        say('unexpected', "$name: no error");
-    } catch (mysqli_sql_exception $e) {
-        say($name, [$e->getCode(), $e->getSqlState(), $e->getMessage()]);
-    }
-}
+function described($e) { return [$e->getCode(), $e->getSqlState(), $e->getMessage()]; }
 
 function dial($flags = 0, $db = null, $pass = null) {
     global $host, $port, $user, $password, $database, $ca;

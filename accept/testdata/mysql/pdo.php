@@ -3,31 +3,9 @@
 // own, as a transcript that holds no ids, times or versions. Arguments: host
 // port user password database certificate; with a certificate it uses TLS.
 [, $host, $port, $user, $password, $database, $ca] = $argv;
-ini_set('memory_limit', '512M');
+require __DIR__ . '/transcript.php';
 
-function say($key, $value) {
-    echo $key, ': ', json_encode($value, JSON_UNESCAPED_SLASHES | JSON_PARTIAL_OUTPUT_ON_ERROR), "\n";
-}
-
-// A step must not fail: the test looks for the word.
-function step($name, $do) {
-    echo "== $name\n";
-    try {
-        $do();
-    } catch (PDOException $e) {
-        say('unexpected', $e->getMessage());
-    }
-}
-
-// The error that $do must make.
-function fails($name, $do) {
-    try {
-        $do();
-        say('unexpected', "$name: no error");
-    } catch (PDOException $e) {
-        say($name, [$e->errorInfo, $e->getMessage()]);
-    }
-}
+function described($e) { return [$e->errorInfo, $e->getMessage()]; }
 
 function dial($options = [], $db = null, $pass = null, $more = '') {
     global $host, $port, $user, $password, $database, $ca;
