@@ -7,6 +7,7 @@ func (ch *checker) backend(b *Backend, path string) {
 		ch.reject(path+".endpoints", "has %d entries; this version takes one endpoint for each backend", n)
 	}
 	ch.pool(b, path)
+	ch.reserved(b, path)
 	ch.users(b, path)
 	ch.backendTLS(b, path+".tls")
 	if b.Queue.Max == 0 && ch.set[path+".queue.timeout"] {

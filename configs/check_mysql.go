@@ -23,12 +23,31 @@ func (ch *checker) users(b *Backend, at string) {
 		if min := at + ".pool.min_idle"; i == 0 && u.MaxOpen > 0 && ch.good(min, p+".max_open") && b.Pool.MinIdle > u.MaxOpen {
 			ch.reject(min, "must be at most users[0].max_open, which is %d, is %d: the connections are opened for the first user", u.MaxOpen, b.Pool.MinIdle)
 		}
+		if min := at + ".pool.min_idle"; i == 0 && u.NativeHash != "" && b.Pool.MinIdle > 0 && ch.good(min) {
+			ch.reject(min, "needs the password of users[0], as whom the connections are opened; a native_hash logs in only after a client has; write password_file or password_env, or leave min_idle out")
+		}
 		if u.MaxOpen > b.Pool.MaxOpen {
 			ch.warn(p+".max_open", "has no effect: it is more than pool.max_open, which is %d", b.Pool.MaxOpen)
 		}
 		if len(u.Allow) > 0 && ch.onlyUnixClients(b.Name) {
 			ch.warn(p+".allow", "has no effect: clients of a unix socket have no address; the socket's permissions decide who may connect")
 		}
+	}
+}
+
+// reserved refuses to be without the connections that a MySQL backend needs
+// beyond max_open.
+func (ch *checker) reserved(b *Backend, path string) {
+	reserved, timeout := path+".pool.reserved", path+".mysql.query_timeout"
+	version, idle := path+".mysql.server_version", path+".pool.min_idle"
+	if b.Protocol != ProtocolMySQL || b.Pool.Reserved > 0 || !ch.good(reserved) {
+		return
+	}
+	switch {
+	case b.MySQL.QueryTimeout > 0 && ch.good(timeout):
+		ch.reject(reserved, "must be at least 1 with mysql.query_timeout, is 0: a KILL QUERY needs a connection beyond max_open; write 1 or more, or leave query_timeout out")
+	case b.MySQL.ServerVersion == "" && b.Pool.MinIdle == 0 && ch.good(version, idle):
+		ch.reject(reserved, "must be at least 1, is 0: the server's version is learned on a connection beyond max_open; write 1 or more, or mysql.server_version, or pool.min_idle")
 	}
 }
 

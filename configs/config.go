@@ -157,7 +157,7 @@ type Endpoint struct {
 type Pool struct {
 	// Most connections to the backend, in use and idle together.
 	MaxOpen int `key:"max_open" range:"1..65535"`
-	// Connections beyond max_open, kept for checks and kills.
+	// Connections beyond max_open. mysql: for KILL, for query_timeout, and to learn the server's version at the start. Not used by http.
 	Reserved int `key:"reserved" range:"0..64"`
 	// Idle connections to dial before weir is ready, and to keep.
 	MinIdle int `key:"min_idle" range:"0..65535"`

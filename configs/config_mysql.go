@@ -52,9 +52,9 @@ type MySQL struct {
 	ServerVersion string `key:"server_version" form:"version" absent:"learned from the backend"`
 	// Authentication plugin that clients are asked for: native is mysql_native_password, sha2 is caching_sha2_password.
 	Auth string `key:"auth" enum:"native sha2"`
-	// Database of the connections that weir makes on its own, for min_idle and for checks.
+	// Database of the connections that weir makes on its own, for min_idle and for the first connection to the server.
 	Database string `key:"database" form:"database" absent:"none"`
-	// Longest time for one query. Then it is killed at the backend.
+	// Longest wait for the first byte of an answer, and for each further part of it. Then the statement is killed at the backend (KILL QUERY). One that sends rows all the time is not bounded. Needs pool.reserved.
 	QueryTimeout time.Duration `key:"query_timeout" absent:"no limit"`
 	// Longest time that a client may keep a backend connection without sending a command. Then the client is closed.
 	IdleAttachedTimeout time.Duration `key:"idle_attached_timeout" absent:"no limit"`

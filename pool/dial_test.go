@@ -458,6 +458,39 @@ func TestReservedSocketsAreApartAndBounded(t *testing.T) {
 	})
 }
 
+func TestWhoGetsNoReservedSocketIsToldItsKeys(t *testing.T) {
+	for _, places := range []int{0, 1} {
+		bubble(t, func(o *Options) { o.MaxOpen, o.Reserved, o.QueueTimeout = 7, places, time.Second }, func(x fixture) {
+			if places > 0 {
+				s, err := x.Reserve(x.Context(), "kill")
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer s.Close()
+			}
+			errs := make(chan error, sideWaiters)
+			for range sideWaiters {
+				go func() {
+					_, err := x.Reserve(x.Context(), "kill")
+					errs <- err
+				}()
+			}
+			settle()
+			_, err := x.Reserve(x.Context(), "kill")
+			full := fmt.Sprintf("%v: 64 wait already for one of %d reserved connections (pool.reserved)", ErrQueueFull, places)
+			if !errors.Is(err, ErrQueueFull) || !strings.HasSuffix(err.Error(), full) {
+				t.Errorf("got %v, want ...%s", err, full)
+			}
+			late := fmt.Sprintf("%v: 1s (queue.timeout) for one of %d reserved connections (pool.reserved)", ErrQueueTimeout, places)
+			for range sideWaiters {
+				if err := <-errs; !errors.Is(err, ErrQueueTimeout) || !strings.HasSuffix(err.Error(), late) {
+					t.Errorf("got %v, want ...%s", err, late)
+				}
+			}
+		})
+	}
+}
+
 func TestAReservedDialEndsHoldDown(t *testing.T) {
 	bubble(t, nil, func(x fixture) {
 		x.b.set(0, refuse)

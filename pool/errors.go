@@ -97,6 +97,19 @@ func localHint(err error) string {
 // explain wraps what ended a wait.
 func (o *Options) explain(err error) error { return o.explainWait(err, nil) }
 
+// explainSide wraps what ended the wait for a reserved connection.
+func (o *Options) explainSide(err error) error {
+	switch {
+	case errors.Is(err, ErrQueueFull):
+		return fmt.Errorf("backend %q: %w: %d wait already for one of %d reserved connections (pool.reserved)",
+			o.Name, ErrQueueFull, sideWaiters, o.Reserved)
+	case errors.Is(err, ErrQueueTimeout):
+		return fmt.Errorf("backend %q: %w: %v (queue.timeout) for one of %d reserved connections (pool.reserved)",
+			o.Name, ErrQueueTimeout, o.QueueTimeout, o.Reserved)
+	}
+	return o.explain(err)
+}
+
 // explainWait wraps what ended the wait of one of g. It names the bound in the
 // way: as long as g is full, a place in the pool is of no use.
 func (o *Options) explainWait(err error, g *group) error {

@@ -113,7 +113,7 @@ func (p *Pool) enterSide(ctx context.Context) error {
 		_, err = p.turns.Await(w)
 	}
 	if err != nil {
-		return o.explain(err)
+		return o.explainSide(err)
 	}
 	return nil // planSide has booked the place
 }

@@ -288,6 +288,9 @@ func TestASlowStatementIsALineWithoutItsLiterals(t *testing.T) {
 	if lines[0] != want || len(want.Hash) != 16 {
 		t.Errorf("got  %+v\nwant %+v", lines[0], want)
 	}
+	if lines[1].Hash != want.Hash || lines[3].Hash == want.Hash {
+		t.Errorf("hashes: %s and %s of statements that differ in values alone, %s of another", want.Hash, lines[1].Hash, lines[3].Hash)
+	}
 	if lines[2].Digest != "" || lines[2].Hash != "" {
 		t.Errorf("of a command without text: %+v", lines[2])
 	}

@@ -34,7 +34,7 @@ func slowLines(listener string, log *accesslog.Log) func(*mysql.Slow) {
 		}
 		if len(q.SQL) > 0 {
 			t.digest = lex.Digest(t.digest[:0], q.SQL, mostDigest)
-			s.Digest, s.Hash = t.digest, lex.DigestHash(q.SQL)
+			s.Digest, s.Hash = t.digest, lex.DigestHash(t.digest)
 		}
 		t.line = s.Append(t.line[:0])
 		log.Write(t.line)

@@ -326,6 +326,23 @@ func (l *Listener) run(c Conn, n *node, w Wake, state any) {
 	}
 }
 
+// Rouse interrupts a client of the listener's, which may lie under a Layer, and
+// wakes it if it is parked: with WakeDraining, or with WakeExpired on the plain
+// path. Whoever wants the session of an idle client to end says so first where
+// the session will look.
+func (l *Listener) Rouse(c Conn) {
+	c.Interrupt()
+	if p, ok := c.(*plainConn); ok {
+		if u, ok := p.below().(under); ok {
+			c = u.Conn
+		}
+	}
+	if raw, ok := parkable(c); ok {
+		raw.Interrupt()
+		l.rouse(raw)
+	}
+}
+
 // growStack makes the goroutine's stack as large as a session needs, while there
 // is nothing on it: to grow it step by step under a session means to copy and
 // adjust all of its frames, for each short client anew.

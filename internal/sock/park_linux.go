@@ -45,6 +45,7 @@ type slot struct {
 	by    int64 // Unix nanoseconds
 	state any
 	gen   uint32
+	held  bool // parked
 	inSet bool // its descriptor is in the epoll set, disarmed unless parked
 }
 
@@ -130,6 +131,7 @@ func (p *Poller) take(fd int32, gen uint32) *rawConn {
 		return nil
 	}
 	p.byFD[fd] = nil
+	c.slot.held = false
 	c.slot.lot.list.remove(&c.node)
 	return c
 }
@@ -182,6 +184,7 @@ func (p *Poller) add(lot *lot, c *rawConn, state any) error {
 		p.byFD = append(p.byFD, make([]*rawConn, max(64, len(p.byFD)))...)
 	}
 	p.byFD[c.fd] = c
+	c.slot.held = true
 	lot.list.push(&c.node)
 	if p.wakeAt == 0 || c.slot.by < p.wakeAt {
 		p.plan(c.slot.by)
@@ -239,11 +242,27 @@ func (l *Listener) park(c *rawConn, next Next) bool {
 		return false
 	}
 	// Drain sets the flag and then empties the lots; we fill the lot and then
-	// look for the flag.
+	// look for the flag. So does Interrupt.
 	if l.draining.Load() {
 		lot.drain()
+	} else if c.interrupted.Load() {
+		l.rouse(c)
 	}
 	return true
+}
+
+// rouse wakes an interrupted client with WakeDraining if it is parked.
+func (l *Listener) rouse(c *rawConn) {
+	p := l.opt.Poller
+	p.mu.Lock()
+	held := c.slot.held
+	if held {
+		p.take(c.fd, c.slot.gen)
+	}
+	p.mu.Unlock()
+	if held {
+		l.resume(c, WakeDraining)
+	}
 }
 
 // resume gives a parked client a goroutine again.

@@ -25,6 +25,10 @@ func (*lot) drain() {}
 
 func parkable(Conn) (*rawConn, bool) { return nil, false }
 
+func (l *Listener) rouse(*rawConn) {}
+
+func (c *rawConn) Interrupt() {}
+
 func (l *Listener) park(*rawConn, Next) bool { panic("BUG: raw path in a build without it") }
 
 // shard is one listening socket.

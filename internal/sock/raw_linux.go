@@ -190,7 +190,7 @@ func (c *rawConn) Turn(b, into []byte) (wrote, read int, err error) {
 		var t turn
 		t.out, t.in = b, into
 		done := t.try(uintptr(c.fd))
-		if t.err == nil && t.wrote < len(b) {
+		if (t.err == nil || t.err == ErrFIN) && t.wrote < len(b) {
 			return c.finish(&t, done)
 		}
 		if t.err == nil && !done {

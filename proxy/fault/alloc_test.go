@@ -5,15 +5,8 @@ package fault
 import "testing"
 
 func TestARefusalAllocatesNothing(t *testing.T) {
-	var sink error
 	var b []byte
-	n := testing.AllocsPerRun(1000, func() {
-		b = QueueFull.Response(false)
-		sink = QueueFull
-		if Of(sink) != QueueFull {
-			b = nil
-		}
-	})
+	n := testing.AllocsPerRun(1000, func() { b = QueueFull.Response(false) })
 	if n != 0 || b == nil {
 		t.Errorf("a refusal made %v allocations, want 0", n)
 	}

@@ -12,9 +12,6 @@ import "log/slog"
 // Kind is one way to fail. The zero value is None. Its labels become metric
 // labels and the X-Weir-Reason field, so the list is closed: adding a Kind is
 // adding a label value.
-//
-// A Kind is an error, so it can be returned and compared as it is: turning it
-// into an interface does not allocate.
 type Kind uint8
 
 const (
@@ -166,9 +163,3 @@ func (k Kind) String() string { return k.row().Label }
 func (k Kind) Side() Side   { return k.row().Side }
 func (k Kind) Retry() Retry { return k.row().Retry }
 func (k Kind) Status() int  { return k.row().Status }
-
-// Error makes a Kind an error.
-func (k Kind) Error() string {
-	r := k.row()
-	return r.Label + ": " + r.Text
-}

@@ -134,13 +134,13 @@ var table = [kinds]Row{
 		Label: "queue_full", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the service is busy and the queue before it is full; " + notSent,
-		Hint: "backends[].queue.max requests wait already for backends[].pool.max_open connections",
+		Hint: "the backend is slow, or a bound is small: the log line's error names it",
 	},
 	QueueTimeout: {
 		Label: "queue_timeout", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the service stayed busy for as long as a request may wait; " + notSent,
-		Hint: "no connection came free within backends[].queue.timeout; the backend is slow or backends[].pool.max_open is small",
+		Hint: "the backend is slow, or a bound is small: the log line's error names it",
 	},
 	Draining: {
 		Label: "draining", Side: Weir, Errno: 1053, Status: 503, RetryAfter: true, Closes: true,
@@ -148,7 +148,7 @@ var table = [kinds]Row{
 		Hint: "take this instance out of the balancer before it is stopped",
 	},
 	NoMemory: {
-		Label: "no_memory", Side: Weir, Errno: 1041, Status: 503, RetryAfter: true,
+		Label: "no_memory", Side: Weir, Status: 503, RetryAfter: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "this server has no buffer to spare; " + notSent,
 		Hint: "the bound on buffer memory is reached; large bodies and slow readers hold it",
@@ -157,7 +157,7 @@ var table = [kinds]Row{
 		Label: "dial_local", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
 		Log: LogFolded, Level: slog.LevelError,
 		Text: "this server could not open a connection to the service; " + notSent,
-		Hint: "this machine ran out of local ports, descriptors or socket memory; weir doctor says which. The backend is not blamed",
+		Hint: "this machine ran out of local ports, descriptors or socket memory; the log line has the system's error. The backend is not blamed",
 	},
 	Internal: {
 		Label: "internal", Side: Weir, Errno: 1105, Status: 500, Closes: true, MayHaveRun: true,
@@ -219,7 +219,7 @@ var table = [kinds]Row{
 		Label: "response_stalled", Side: Backend, Errno: 1927, Status: 504, Closes: true, MayHaveRun: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the service stopped in the middle of its answer; " + mayHaveRun,
-		Hint: "backends[].timeouts.body_idle passed inside a response, or the backend closed before its end; a response already begun is cut, never added to",
+		Hint: "backends[].timeouts.body_idle (http) passed inside a response, the backend closed before its end, or a KILL for backends[].mysql.query_timeout did not help",
 	},
 	BadResponse: {
 		Label: "bad_response", Side: Backend, Errno: 1927, Status: 502, MayHaveRun: true,
@@ -234,7 +234,7 @@ var table = [kinds]Row{
 		Hint: "the database restarted, killed the connection, or its wait_timeout is shorter than clients are idle",
 	},
 	QueryTimeout: {
-		Label: "query_timeout", Side: Backend, Errno: 3024, MayHaveRun: true,
+		Label: "query_timeout", Side: Backend, Errno: 1317, MayHaveRun: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "the statement took too long and was stopped; " + mayHaveRun,
 		Hint: "backends[].mysql.query_timeout",

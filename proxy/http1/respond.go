@@ -262,7 +262,7 @@ func (s *session) noteBackend(k fault.Kind, rej *Reject) {
 		text = rej.Text
 	}
 	s.front.log.Log(context.Background(), row.Level, "backend failed", "fold", k.String(), "listener", s.front.name,
-		"backend", s.route.Backend.Name, "reason", k.String(), "err", text)
+		"backend", s.route.Backend.Name, "reason", k.String(), "err", text, "hint", row.Hint)
 }
 
 // clientLeft ends an exchange whose client cannot be written to.

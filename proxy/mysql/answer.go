@@ -168,7 +168,7 @@ func (s *session) over(th *thread, r *wire.Response) bool {
 		// his, but must not be another's.
 		s.lease.Conn().SetReadDeadline(zeroTime)
 	}
-	if s.br != s.bw || s.cut {
+	if s.br != s.bw || s.cut != nil {
 		// Nothing may follow an answer. What the client got was whole.
 		s.abandon(reason.CloseExtraBytes)
 		return s.close()

@@ -82,6 +82,16 @@ func (s *session) holds(id uint64) bool {
 	return s.thread != nil && uint64(s.thread.id) == id
 }
 
+// interrupt makes a session give up whose connection does not answer.
+func (s *session) interrupt() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.thread != nil {
+		s.thread.killed.Store(true) // nobody else may have the connection
+		s.lease.Conn().Interrupt()
+	}
+}
+
 // loosen takes the connection away from the session. After it, nobody marks the
 // thread as killed any more.
 func (s *session) loosen() (pool.Lease, *thread) {
@@ -286,7 +296,7 @@ func (s *session) forgetFoundRows(c sock.Conn, th *thread, prefix int) error {
 	if err := s.perform(c, th, packets, rollbackTime); err != nil {
 		return err
 	}
-	th.left = leftNothing
+	th.left, s.rows = leftNothing, true
 	return nil
 }
 
@@ -315,7 +325,9 @@ func (s *session) enter() error {
 			break
 		}
 		s.abandon(reason.CloseNotReset)
-		if r, ok := errors.AsType[*Refusal](err); ok {
+		// What is refused may be the reset itself, of a role that was revoked,
+		// and not the database.
+		if r, ok := errors.AsType[*Refusal](err); ok && !th.mayFail {
 			return r
 		}
 	}

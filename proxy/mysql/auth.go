@@ -54,8 +54,24 @@ func (l *login) proof(plugin string) ([]byte, error) {
 		return nil, l.forUser(fmt.Errorf("the server wants the login plugin %q, weir knows %s, %s and %s",
 			plugin, wire.PluginNative, wire.PluginSHA2, wire.PluginEd25519))
 	}
-	return nil, l.forUser(fmt.Errorf("the server wants the login plugin %s, for which the native_hash is not enough: "+
+	return nil, l.notEnough(plugin)
+}
+
+func (l *login) notEnough(plugin string) error {
+	return l.forUser(fmt.Errorf("the server wants the login plugin %s, for which the native_hash is not enough: "+
 		"give the password by password_env or password_file", plugin))
+}
+
+// decline answers with no proof where weir has none, and has the server refuse
+// it. To a server, a client that goes away in the middle of its login is one
+// that failed to connect, and a host with max_connect_errors of those in a row
+// is shut out; one that it has refused is not.
+func (l *login) decline() {
+	if l.write(nil) != nil {
+		return
+	}
+	p, err := l.read()
+	l.over = err == nil && wire.IsERR(p)
 }
 
 func (l *login) forUser(err error) error {
@@ -68,6 +84,9 @@ func (l *login) authenticate(plugin string) error {
 		p, err := l.read()
 		if err != nil {
 			return err
+		}
+		if len(p) == 0 {
+			return fmt.Errorf("an empty packet during the login: is backends[%s].endpoints a MySQL port?", l.opt.Name)
 		}
 		switch wire.AuthStepOf(p) {
 		case wire.AuthDone:
@@ -83,6 +102,7 @@ func (l *login) authenticate(plugin string) error {
 			plugin, l.nonce = string(sw.Plugin), append(l.nonce[:0], sw.Data...)
 			proof, err := l.proof(plugin)
 			if err != nil {
+				l.decline()
 				return err
 			}
 			if err := l.write(proof); err != nil {
@@ -112,8 +132,11 @@ func (l *login) full(plugin string, p []byte) error {
 		return l.forUser(fmt.Errorf("the login plugin %q asked for more, which is not understood", plugin))
 	case len(data) == 1 && data[0] == wire.SHA2FastOK:
 		return nil
-	case len(data) != 1 || data[0] != wire.SHA2FullAuth || !s.known:
+	case len(data) != 1 || data[0] != wire.SHA2FullAuth:
 		return l.forUser(errors.New("caching_sha2_password asked for what is not understood"))
+	case !s.known:
+		l.decline()
+		return l.notEnough(plugin)
 	case l.tls || strings.HasPrefix(l.opt.Address, "unix:"):
 		return l.write(wire.AppendClearPassword(nil, s.clear))
 	}

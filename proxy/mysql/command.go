@@ -198,6 +198,9 @@ func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
 			s.failed(1, err)
 			return true
 		}
+		if s.killed.Load() { // while it waited
+			return s.drop(sock.EndOurs)
+		}
 		th, c := s.thread, s.lease.Conn()
 		if prefix > 0 && th.mayFail {
 			if err := s.perform(c, th, th.restore, rollbackTime); err != nil {
@@ -212,7 +215,15 @@ func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
 		}
 		if !s.rows && traits&(lex.Previous|lex.Unknown) != 0 && asksFoundRows(sql) {
 			if err := s.forgetFoundRows(c, th, prefix); err != nil {
-				return s.lostSession(err)
+				if had {
+					return s.lostSession(err)
+				}
+				s.abandon(staleReason(err))
+				if try < mostStale {
+					continue // nothing of the client's was sent
+				}
+				s.failed(1, err)
+				return true
 			}
 			prefix = 0
 		}
@@ -254,7 +265,7 @@ func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
 
 // begin books that a command goes to the backend.
 func (s *session) begin(sql []byte, traits lex.Traits) {
-	s.used, s.stopped, s.begun, s.cut = true, false, false, false
+	s.used, s.stopped, s.begun, s.cut = true, false, false, nil
 	s.traits |= traits
 	switch s.cmd {
 	case wire.ComSetOption:
@@ -268,8 +279,10 @@ func (s *session) begin(sql []byte, traits lex.Traits) {
 	}
 }
 
-// bind gives the answer that is to be read the time of query_timeout.
+// bind gives the command its time to be taken, and the answer that of
+// query_timeout.
 func (s *session) bind(c sock.Conn, th *thread) {
+	c.WriteWithin(s.set.SendTimeout) // one from a command before may have passed
 	if t := s.be.QueryTimeout; t > 0 && !s.dedicated {
 		c.ReadWithin(t)
 		th.timed = true
@@ -310,7 +323,7 @@ func (s *session) lostBackend(err error) bool {
 		k, why = fault.BadResponse, reason.CloseBadResponse
 	}
 	s.front.log.Log(s.front.ctx, k.Row().Level, "the backend failed under a command", "fold", k.String(),
-		"listener", s.front.name, "backend", s.be.Name, "reason", k.String(), "command", s.cmd.String(), "err", err)
+		"listener", s.front.name, "backend", s.be.Name, "reason", k.String(), "command", s.cmd.String(), "err", err, "hint", k.Row().Hint)
 	s.abandon(why)
 	if s.begun {
 		s.count(k)

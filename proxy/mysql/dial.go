@@ -26,6 +26,7 @@ func (s *Server) Connect(ctx context.Context, key string) (sock.Conn, any, error
 		}
 		return nil, nil, err
 	}
+	s.enter(th)
 	return c, th, nil
 }
 
@@ -33,6 +34,14 @@ func (s *Server) connect(ctx context.Context, opt *ServerOptions, t target) (soc
 	user := opt.Users[t.user]
 	if user == nil {
 		return nil, nil, &pool.KeyError{Err: fmt.Errorf("user %q is not among backends[%s].users any more", t.user, opt.Name)}
+	}
+	// What cannot come to a login is found before the server is bothered: it
+	// counts those who connect and go; see decline.
+	if err := wire.CheckLogin(&wire.Login{User: []byte(t.user), Database: []byte(t.database)}); err != nil {
+		return nil, nil, &pool.KeyError{Err: err}
+	}
+	if !user.secret.usable() && s.learned.Load() != nil {
+		return nil, nil, &pool.KeyError{Err: fmt.Errorf("user %q: %w", t.user, errNoSecret)}
 	}
 	c, err := sock.Dial(ctx, opt.Address, netip.Addr{})
 	if err != nil {
@@ -118,9 +127,6 @@ func (l *login) run() (*thread, error) {
 	}
 	login.Caps &^= wire.CapConnectAttrs
 	l.caps = login.Caps
-	if err := wire.CheckLogin(login); err != nil {
-		return nil, &pool.KeyError{Err: err}
-	}
 	if err := l.write(wire.AppendLogin(nil, login)); err != nil {
 		return nil, err
 	}

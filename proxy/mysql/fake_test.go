@@ -18,6 +18,9 @@ type fake struct {
 	l      net.Listener
 	script func(c *fakeConn, cmd []byte) bool // false: close
 
+	firstAnswer []byte       // not nil: instead of OK to the first login
+	deafTo      wire.Command // not 0: when it has begun to come, nothing is read any more
+
 	mu    sync.Mutex
 	conns []*fakeConn
 	wg    sync.WaitGroup
@@ -43,7 +46,7 @@ const mariadbCaps = wire.Caps(0x1d_81fff7fe)
 const fakeVersion = "5.5.5-10.11.99-MariaDB"
 
 // newFake starts a server. A nil script answers every command with OK.
-func newFake(t testing.TB, script func(c *fakeConn, cmd []byte) bool) *fake {
+func newFake(t testing.TB, script func(c *fakeConn, cmd []byte) bool, more ...func(*fake)) *fake {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -53,6 +56,9 @@ func newFake(t testing.TB, script func(c *fakeConn, cmd []byte) bool) *fake {
 		script = func(c *fakeConn, _ []byte) bool { return c.ok() }
 	}
 	f := &fake{t: t, l: l, script: script}
+	for _, set := range more {
+		set(f)
+	}
 	f.wg.Go(f.accept)
 	t.Cleanup(func() {
 		l.Close()
@@ -108,6 +114,10 @@ func (c *fakeConn) login() bool {
 		return false
 	}
 	c.caps = l.Caps
+	if c.f.firstAnswer != nil {
+		c.send(c.f.firstAnswer)
+		return false
+	}
 	return c.ok()
 }
 
@@ -142,6 +152,10 @@ func (c *fakeConn) serve() {
 // read reads one packet of one frame.
 func (c *fakeConn) read() ([]byte, bool) {
 	for {
+		if d := c.f.deafTo; d != 0 && len(c.buf) > wire.HeaderLen && wire.Command(c.buf[wire.HeaderLen]) == d {
+			<-c.f.t.Context().Done()
+			return nil, false
+		}
 		if h, p, rest, ok := wire.NextFrame(c.buf); ok {
 			c.buf, c.seq = rest, h.Seq+1
 			return p, len(p) > 0 || c.caps == 0

@@ -90,8 +90,12 @@ func NewFront(name string, set *Settings, sweeper *sock.Sweeper, sessions *Sessi
 // are logged in keep their backend.
 func (f *Front) Apply(set *Settings) { f.set.Store(set) }
 
-// Interrupt makes sessions that wait for a backend connection give up.
-func (f *Front) Interrupt() { f.cancel() }
+// Interrupt makes sessions that wait for a backend connection, or for its answer,
+// give up.
+func (f *Front) Interrupt() {
+	f.cancel()
+	f.sessions.interrupt(f)
+}
 
 // Serve runs a client's session; see sock.Handler.
 func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
@@ -112,7 +116,11 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 		return f.begin(l, c, set)
 	}
 	s := state.(*session) // a listener's protocol does not change while it runs
-	s.l = l
+	if s.l != l {
+		s.mu.Lock()
+		s.l = l
+		s.mu.Unlock()
+	}
 	if s.c != c { // TLS lies over it; what was said of deadlines there is out of date
 		s.c.SetReadDeadline(zeroTime)
 		s.c.SetWriteDeadline(zeroTime)

@@ -3,6 +3,7 @@ package mysql
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -45,6 +46,9 @@ func (s *session) kill(k lex.KillStatement, sql []byte) bool {
 	if target != nil {
 		id, owner := target.mark()
 		if thread = uint64(id); thread == 0 {
+			if k.ID != uint64(target.id) {
+				return s.noThread(k.ID) // it has just given that connection back
+			}
 			// It holds no connection, so it runs nothing, and there is no server
 			// to say who may kill whom.
 			if owner.Name != s.user.Name {
@@ -52,11 +56,13 @@ func (s *session) kill(k lex.KillStatement, sql []byte) bool {
 					"(weir: it holds no backend connection, so it can be ended by its own user only)", k.ID)})
 			}
 			if target != s && !k.Query {
-				target.killed.Store(true)
-				target.c.Interrupt()
+				target.shoot()
 			}
 			return s.sayOK(1, s.okay())
 		}
+	}
+	if target == nil && s.be.Server.ours(k.ID) {
+		return s.noThread(k.ID) // nobody's at the moment; it could hit who gets it next
 	}
 	text := append([]byte{byte(wire.ComQuery)}, sql[:k.At]...)
 	text = strconv.AppendUint(text, thread, 10)
@@ -69,7 +75,10 @@ func (s *session) kill(k lex.KillStatement, sql []byte) bool {
 	}
 	ctx, cancel := context.WithTimeout(s.front.ctx, killTime)
 	defer cancel()
-	r, err := killOver(ctx, s.be.Pool, s.ownTarget(), text)
+	r, sent, err := killOver(ctx, s.be.Pool, s.ownTarget(), text)
+	if _, refused := errors.AsType[*Refusal](err); err != nil && sent && !refused {
+		return s.sayERR(1, fault.BackendReset, err.Error()) // it may have been done
+	}
 	if err != nil {
 		s.failed(1, err)
 		return true
@@ -77,6 +86,20 @@ func (s *session) kill(k lex.KillStatement, sql []byte) bool {
 	s.counts.ok.Add(1)
 	r.Track = nil
 	return s.sayOK(1, &wire.OK{Affected: r.Affected, Status: s.okay().Status, Warnings: r.Warnings})
+}
+
+// noThread answers a KILL as a server does that knows no such connection.
+func (s *session) noThread(id uint64) bool {
+	return s.sayRefusal(1, &Refusal{Code: wire.CodeUnknownThread, Text: fmt.Sprintf("Unknown thread id: %d", id)})
+}
+
+// shoot ends a session that holds no connection, wherever it waits.
+func (s *session) shoot() {
+	s.killed.Store(true)
+	s.mu.Lock()
+	l := s.l
+	s.mu.Unlock()
+	l.Rouse(s.c)
 }
 
 // mark says that a KILL is about to be sent for the session's connection, and
@@ -100,10 +123,10 @@ func (s *session) ownTarget() string {
 
 // killOver sends a statement on a reserved connection and returns what the
 // server said to it.
-func killOver(ctx context.Context, p *pool.Pool, key string, query []byte) (wire.OK, error) {
+func killOver(ctx context.Context, p *pool.Pool, key string, query []byte) (ok wire.OK, sent bool, err error) {
 	side, err := p.Reserve(ctx, key)
 	if err != nil {
-		return wire.OK{}, err
+		return wire.OK{}, false, err
 	}
 	defer side.Close()
 	c := side.Conn()
@@ -114,9 +137,9 @@ func killOver(ctx context.Context, p *pool.Pool, key string, query []byte) (wire
 	packet, _ := wire.AppendPacket(nil, query, 0)
 	r, err := l.command(packet, side.Attached().(*thread).agreed)
 	if err != nil {
-		return wire.OK{}, err
+		return wire.OK{}, true, err
 	}
-	return r.OK, nil
+	return r.OK, true, nil
 }
 
 // stop kills the session's own statement, which has run for longer than it may,
@@ -130,8 +153,12 @@ func (s *session) stop() bool {
 	s.count(fault.QueryTimeout)
 	ctx, cancel := context.WithTimeout(s.front.ctx, killTime)
 	defer cancel()
-	_, err := killOver(ctx, s.be.Pool, s.ownTarget(), fmt.Appendf(nil, "%cKILL QUERY %d", wire.ComQuery, id))
-	s.front.log.Log(ctx, fault.QueryTimeout.Row().Level, "a statement took too long and was killed", "fold", fault.QueryTimeout.String(),
+	_, _, err := killOver(ctx, s.be.Pool, s.ownTarget(), fmt.Appendf(nil, "%cKILL QUERY %d", wire.ComQuery, id))
+	what := "a statement took too long and was killed"
+	if err != nil {
+		what = "a statement took too long and could not be killed"
+	}
+	s.front.log.Log(ctx, fault.QueryTimeout.Row().Level, what, "fold", fault.QueryTimeout.String(),
 		"listener", s.front.name, "backend", s.be.Name, "query_timeout", s.be.QueryTimeout, "user", s.user.Name, "err", err)
 	if err != nil {
 		return false

@@ -1,6 +1,9 @@
 package mysql
 
 import (
+	"fmt"
+	"time"
+
 	"weir/proxy/fault"
 	"weir/proxy/mysql/lex"
 	"weir/proxy/mysql/wire"
@@ -20,6 +23,9 @@ func (s *session) okay() *wire.OK {
 // initDB makes name the database that the client's connection will be opened
 // in.
 func (s *session) initDB(name string) bool {
+	if wire.CheckLogin(&wire.Login{Database: []byte(name)}) != nil {
+		return s.sayRefusal(1, &Refusal{Code: wire.CodeWrongDatabaseName, Text: fmt.Sprintf("Incorrect database name '%.64s'", name)})
+	}
 	old := s.database
 	s.database = name
 	s.settle()
@@ -52,12 +58,19 @@ func (s *session) reset() bool {
 	return s.sayOK(1, s.okay())
 }
 
+// mostCollation is the highest number that a login to the server has room for.
+const mostCollation = 255
+
 // changeUser is COM_CHANGE_USER: another login on the same connection of the
 // client's, and another of the pool's.
 func (s *session) changeUser(p []byte) bool {
 	l, err := wire.ParseChangeUser(p, s.caps)
 	if err != nil {
 		s.tell(1, fault.BadPacket, err.Error())
+		return s.close()
+	}
+	if l.Charset > mostCollation {
+		s.tell(1, fault.BadLogin, fmt.Sprintf("collation %d, and logins have room for %d at most; choose it with SET NAMES", l.Charset, mostCollation))
 		return s.close()
 	}
 	s.detach()
@@ -68,6 +81,7 @@ func (s *session) changeUser(p []byte) bool {
 	database := string(l.Database)
 	seq := uint8(1)
 	l.Plugin, l.User = nil, name
+	s.c.SetReadDeadline(time.Now().Add(s.set.LoginTimeout)) // the last one was of a wait that is over
 	user, seq, ok := s.identify(&l, seq)
 	if !ok {
 		return false

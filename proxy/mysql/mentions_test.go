@@ -16,3 +16,20 @@ func TestStatementsThatNoResetUndoesAreFoundByTheirWords(t *testing.T) {
 		t.Error("FOUND_ROWS is not found, or where it is not")
 	}
 }
+
+func TestWordsAreFoundAcrossPieces(t *testing.T) {
+	for sql, want := range map[string]bool{
+		"SET @p = 1; SET profiling = 1": true, "SET @p = 1; XA START 'x'": true, "SET @p = 1; SET xaver = 1": false, "SELECT 'a long one without any of them'": false,
+	} {
+		for size := 1; size < len(sql); size++ {
+			var x straddled
+			found := false
+			for at := 0; at < len(sql); at += size {
+				found = x.spoil([]byte(sql[at:min(at+size, len(sql))])) || found
+			}
+			if want && !found || !want && found && size > longestWord {
+				t.Errorf("%q in pieces of %d: %v", sql, size, found)
+			}
+		}
+	}
+}

@@ -14,7 +14,8 @@ var quitPacket = []byte{1, 0, 0, 0, byte(wire.ComQuit)}
 // Quit says goodbye and closes, for a pool; see pool.Options. The server counts
 // a client that goes without a word as aborted, so only a connection that is in
 // the middle of something is dropped.
-func (s *Server) Quit(c sock.Conn, _ any, why reason.Close) sock.How {
+func (s *Server) Quit(c sock.Conn, attached any, why reason.Close) sock.How {
+	s.forget(attached.(*thread))
 	switch why {
 	case reason.CloseBackendFIN, reason.CloseStale, reason.CloseBackendError, reason.CloseBadResponse,
 		reason.CloseTimeout, reason.CloseClientGone, reason.CloseUnsolicited, reason.CloseSlow:

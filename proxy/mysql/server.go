@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +29,31 @@ type Server struct {
 	opt     atomic.Pointer[ServerOptions]
 	learned atomic.Pointer[Learned]
 	failed  atomic.Pointer[error] // why it is not known yet
+
+	mu      sync.Mutex
+	threads map[uint64]*thread // connections that are open, by the server's numbers
+}
+
+// enter and forget keep threads.
+func (s *Server) enter(th *thread) {
+	s.mu.Lock()
+	s.threads[uint64(th.id)] = th
+	s.mu.Unlock()
+}
+
+func (s *Server) forget(th *thread) {
+	s.mu.Lock()
+	if s.threads[uint64(th.id)] == th { // a server counts from 1 again when it is restarted
+		delete(s.threads, uint64(th.id))
+	}
+	s.mu.Unlock()
+}
+
+// ours says whether the server knows a connection of the pool's by id.
+func (s *Server) ours(id uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.threads[id] != nil
 }
 
 // Learned is what a server said when it was last reached.
@@ -39,7 +65,7 @@ type Learned struct {
 
 // NewServer returns a Server of which nothing is known yet.
 func NewServer(o *ServerOptions) *Server {
-	s := new(Server)
+	s := &Server{threads: map[uint64]*thread{}}
 	s.opt.Store(o)
 	return s
 }

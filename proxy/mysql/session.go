@@ -40,8 +40,9 @@ type session struct {
 	database string
 	verbatim bool // answers need no translation
 
+	until  time.Time   // a parked client that holds a connection may be silent
 	killed atomic.Bool // the next thing to do is to end it
-	mu     sync.Mutex  // guards thread and, once logged in, user, for KILL
+	mu     sync.Mutex  // guards l, thread and, once logged in, user, for KILL
 	thread *thread     // nil: no connection is attached
 	lease  pool.Lease
 
@@ -55,7 +56,7 @@ type session struct {
 	suspect   bool       // the command may silence the trackers
 	stopped   bool       // the command took too long and was killed
 	begun     bool       // the client has got a part of its answer
-	cut       bool       // the backend did not take the command whole
+	cut       error      // why the backend did not take the command whole
 	counts    *outcomes
 
 	*work
@@ -128,12 +129,19 @@ func (s *session) wake(w sock.Wake) sock.Next {
 	}
 	switch w {
 	case sock.WakeExpired:
-		if s.c.Look() != sock.Readable {
+		switch {
+		case s.c.Look() == sock.Readable:
+		case s.bereft():
+			return sock.Next{}
+		case s.thread != nil && time.Now().Before(s.until):
+			return s.parkOn()
+		default:
 			s.expired()
 			return sock.Next{}
 		}
 	case sock.WakeDraining:
-		if s.c.Look() != sock.Readable && !s.inTransaction() {
+		// Where nothing drains it is that the kernel could not park the client.
+		if s.c.Look() != sock.Readable && !s.inTransaction() || !s.l.Draining() {
 			s.leave(sock.EndOurs)
 			return sock.Next{}
 		}
@@ -218,12 +226,44 @@ func (s *session) park() sock.Next {
 	case s.thread == nil:
 		return sock.Next{Park: s.set.IdleTimeout, State: s}
 	}
-	s.front.stats.attached.Add(1)
 	wait := s.set.IdleTimeout
 	if t := s.be.IdleAttached; t > 0 {
 		wait = min(wait, t)
 	}
+	s.until = time.Now().Add(wait)
+	if wait > 8*backendLook { // else it comes too late by more than an eighth
+		return s.parkOn()
+	}
+	s.front.stats.attached.Add(1)
 	return sock.Next{Park: wait, State: s}
+}
+
+// backendLook is how often a client that is silent and holds a connection is
+// woken, to see whether the connection still lives. Dead ones would keep
+// max_open used up after a restart of the server, until their clients speak.
+const backendLook = time.Second
+
+// parkOn parks a client that holds a connection until the next look at it.
+func (s *session) parkOn() sock.Next {
+	s.front.stats.attached.Add(1)
+	return sock.Next{Park: backendLook, State: s}
+}
+
+// bereft ends a session whose connection the server has ended, with all that was
+// in it, as the server would have ended its client.
+func (s *session) bereft() bool {
+	if s.thread == nil {
+		return false
+	}
+	err := s.lease.Conn().Look().Unfit()
+	if err == nil {
+		return false
+	}
+	s.counts.count(fault.SessionLost)
+	s.end(sock.EndOurs)
+	s.abandon(staleReason(err))
+	s.leave(sock.EndOurs)
+	return true
 }
 
 type input uint8

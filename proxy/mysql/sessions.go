@@ -58,6 +58,17 @@ func (x *Sessions) find(b *Backend, id uint64) *session {
 	return nil
 }
 
+// interrupt ends the waiting of f's sessions for their backend.
+func (x *Sessions) interrupt(f *Front) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for _, s := range x.all {
+		if s.front == f {
+			s.interrupt()
+		}
+	}
+}
+
 // Len is how many there are.
 func (x *Sessions) Len() int {
 	x.mu.Lock()

@@ -1,7 +1,9 @@
 package mysql
 
 import (
+	"errors"
 	"fmt"
+	"time"
 
 	"weir/internal/reason"
 	"weir/internal/sock"
@@ -31,14 +33,23 @@ func (s *session) long() bool {
 			return s.close()
 		}
 		th, c = s.thread, s.lease.Conn()
-		if prefix > 0 {
+		switch {
+		case !s.rows && s.statementIsText() && s.lease.Reused():
+			// It may ask for FOUND_ROWS anywhere.
+			err = s.forgetFoundRows(c, th, prefix)
+		case prefix > 0:
 			err = s.perform(c, th, th.restore, rollbackTime)
-		} else {
+		default:
 			err = c.Look().Unfit()
 		}
 		if err == nil {
-			th.left = leftNothing
+			if prefix > 0 {
+				th.left = leftNothing
+			}
 			break
+		}
+		if _, refused := errors.AsType[*Refusal](err); had && refused {
+			break // as in the middle of an XA transaction, where there is no SELECT
 		}
 		if had {
 			return s.lostSession(err)
@@ -49,8 +60,11 @@ func (s *session) long() bool {
 			return s.close()
 		}
 	}
+	if s.killed.Load() {
+		return s.drop(sock.EndOurs)
+	}
 	traits := traitsOf(s.cmd)
-	if s.cmd == wire.ComQuery || s.cmd == wire.ComStmtPrepare {
+	if s.statementIsText() {
 		traits = lex.Unknown
 	}
 	s.begin(nil, traits)
@@ -58,12 +72,44 @@ func (s *session) long() bool {
 	switch {
 	case !keep:
 		return false
+	case !s.cmd.Answered() && s.cut != nil:
+		// Half a command is on its way, and what the client sends next is its
+		// other half.
+		return s.lostBackend(s.cut)
 	case !s.cmd.Answered():
+		s.counts.ok.Add(1)
 		return true
+	case s.cut == nil:
+		s.bind(c, th)
 	}
 	s.br, s.bw = 0, 0
-	s.bind(c, th)
 	return s.answer(0, uint8(frames))
+}
+
+// statementIsText says whether the command has a statement in it.
+func (s *session) statementIsText() bool {
+	return s.cmd == wire.ComQuery || s.cmd == wire.ComStmtPrepare
+}
+
+// straddled looks for words in pieces of a statement, also for those that begin
+// in one piece and end in the next.
+type straddled struct {
+	seam [2 * longestWord]byte
+	n    int // seam[:n] is the end of the last piece
+}
+
+// longestWord is more than any of those looked for, and a byte before it.
+const longestWord = 8
+
+func (x *straddled) spoil(piece []byte) bool {
+	m := x.n + copy(x.seam[x.n:], piece[:min(longestWord, len(piece))])
+	found := spoils(piece) || spoils(x.seam[:m])
+	if len(piece) >= longestWord {
+		x.n = copy(x.seam[:], piece[len(piece)-longestWord:])
+	} else {
+		x.n = copy(x.seam[:], x.seam[max(0, m-longestWord):m])
+	}
+	return found
 }
 
 // upload passes on the file that the server has asked for. seq is the number of
@@ -80,6 +126,7 @@ func (s *session) pump(seq, shift uint8, file bool) (frames int, keep bool) {
 	c := s.lease.Conn()
 	var left, size int // of the frame's payload, of the packet's
 	in, more := false, false
+	var words straddled
 	for {
 		k, done := s.r, false // in[r:k] may be passed on
 		for !done {
@@ -113,11 +160,15 @@ func (s *session) pump(seq, shift uint8, file bool) (frames int, keep bool) {
 			seq++
 			frames++
 		}
-		if k > s.r && !s.cut {
+		if k > s.r {
+			if !file {
+				s.spoilt = s.spoilt || words.spoil(s.in[s.r:k])
+			}
 			c.WriteWithin(s.set.SendTimeout)
 			if _, err := c.Write(s.in[s.r:k]); err != nil {
 				// The server may have said why before it closed.
-				s.cut = true
+				s.cut = err
+				c.SetReadDeadline(time.Now().Add(s.set.SendTimeout))
 				return frames, true
 			}
 		}

@@ -47,6 +47,9 @@ func (u *User) SetPassword(password string) {
 // they know it, and the first that does lets weir log in to the backend.
 func (u *User) SetNativeHash(h wire.NativeHash) { u.secret.native = h }
 
+// usable says whether a login can be made with what is known.
+func (s *secret) usable() bool { return s.none || s.key.Load() != nil }
+
 // learn keeps what a client's proof has shown.
 func (s *secret) learn(key wire.NativeKey) {
 	if s.key.Load() == nil {

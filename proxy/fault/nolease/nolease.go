@@ -28,7 +28,7 @@ func Kind(err error) fault.Kind {
 		return fault.Draining
 	case errors.Is(err, pool.ErrLocal):
 		return fault.DialLocal
-	case dial && (errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, syscall.ETIMEDOUT)):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.Is(err, syscall.ETIMEDOUT):
 		return fault.DialTimeout
 	case dial:
 		return fault.DialRefused
@@ -39,6 +39,7 @@ func Kind(err error) fault.Kind {
 // Log tells the operator that a session of the listener got none, for which k is
 // the reason. Alike lines are folded.
 func Log(log *slog.Logger, listener, backend string, k fault.Kind, err error) {
-	log.Log(context.Background(), k.Row().Level, "no connection to the backend", "fold", k.String(),
-		"listener", listener, "backend", backend, "reason", k.String(), "err", err)
+	row := k.Row()
+	log.Log(context.Background(), row.Level, "no connection to the backend", "fold", k.String(),
+		"listener", listener, "backend", backend, "reason", k.String(), "err", err, "hint", row.Hint)
 }

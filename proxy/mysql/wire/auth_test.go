@@ -245,7 +245,7 @@ func TestSecretsDoNotShowThemselves(t *testing.T) {
 func TestEveryNamedErrorHasStateAndText(t *testing.T) {
 	for _, c := range []Code{
 		CodeTooManyConnections, CodeHandshake, CodeAccessDenied, CodeNoDatabase, CodeUnknownCommand, CodeUnknownDatabase, CodeShutdown,
-		CodeUnknownThread, CodeKillDenied, CodeUnknownError, CodeHostBlocked, CodePacketTooLarge, CodeReadError, CodeReadInterrupted,
+		CodeUnknownThread, CodeKillDenied, CodeWrongDatabaseName, CodeUnknownError, CodeHostBlocked, CodePacketTooLarge, CodeReadError, CodeReadInterrupted,
 		CodeWriteError, CodeWriteInterrupted, CodeLockWaitTimeout, CodeDeadlock, CodeUserLimit, CodeUnsupportedAuth, CodeUnknownStatement,
 		CodeOptionPreventsStmt, CodeQueryInterrupted, CodeTooManyPrepared, CodeReadOnlyTransaction, CodeMalformedPacket, CodeReadOnlyMode,
 		CodeConnectionKilled, CodeStatementTimeout, CodeQueryTimeout, CodeSecureTransport, CodeClientTimeout,

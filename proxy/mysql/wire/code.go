@@ -14,6 +14,7 @@ const (
 	CodeShutdown            Code = 1053
 	CodeUnknownThread       Code = 1094
 	CodeKillDenied          Code = 1095
+	CodeWrongDatabaseName   Code = 1102
 	CodeUnknownError        Code = 1105
 	CodeHostBlocked         Code = 1129
 	CodeHostNotAllowed      Code = 1130
@@ -86,6 +87,8 @@ func describe(c Code) (state, text string) {
 		return unknownState, "Unknown thread id"
 	case CodeKillDenied:
 		return unknownState, "You are not owner of thread"
+	case CodeWrongDatabaseName:
+		return accessRule, "Incorrect database name"
 	case CodeUnknownError:
 		return unknownState, "Unknown error"
 	case CodeHostBlocked:
