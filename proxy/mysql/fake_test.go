@@ -3,9 +3,11 @@ package mysql_test
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"weir/proxy/mysql/wire"
@@ -18,19 +20,58 @@ type fake struct {
 	l      net.Listener
 	script func(c *fakeConn, cmd []byte) bool // false: close
 
-	firstAnswer []byte       // not nil: instead of OK to the first login
-	deafTo      wire.Command // not 0: when it has begun to come, nothing is read any more
+	deafTo wire.Command // not 0: when it has begun to come, nothing is read any more
+
+	odd atomic.Pointer[oddity] // of the next connection
 
 	mu    sync.Mutex
 	conns []*fakeConn
 	wg    sync.WaitGroup
 }
 
+// oddity is what a connection's server says in the place of something.
+type oddity struct {
+	at     int      // a stage
+	frames bool     // say is sent in packets of the right numbers, else as it is
+	say    [][]byte // one after each packet that comes; all of an answer to a command at once
+}
+
+// Stages of a connection, for oddity.
+const (
+	oddGreeting = iota
+	oddLogin    // the answer to the login
+	oddQuestion // the answer to the first thing that weir asks
+	oddCommand  // the answer to a client's command
+	oddStages
+)
+
+// play says what is odd, and then its end.
+func (c *fakeConn) play() bool {
+	for i, b := range c.odd.say {
+		if i > 0 && c.odd.at < oddCommand {
+			if _, ok := c.read(); !ok {
+				return false
+			}
+		}
+		if c.odd.frames {
+			c.send(b)
+		} else {
+			c.raw(b)
+		}
+	}
+	c.Conn.(*net.TCPConn).CloseWrite()
+	io.Copy(io.Discard, c)
+	return false
+}
+
+func (c *fakeConn) isOdd(at int) bool { return c.odd != nil && c.odd.at == at }
+
 // fakeConn is one connection to a fake.
 type fakeConn struct {
 	net.Conn
 	f    *fake
 	id   int // from 1
+	odd  *oddity
 	caps wire.Caps
 	buf  []byte
 	seq  uint8
@@ -81,7 +122,7 @@ func (f *fake) accept() {
 			return
 		}
 		f.mu.Lock()
-		c := &fakeConn{Conn: conn, f: f, id: len(f.conns) + 1}
+		c := &fakeConn{Conn: conn, f: f, id: len(f.conns) + 1, odd: f.odd.Swap(nil)}
 		f.conns = append(f.conns, c)
 		f.mu.Unlock()
 		f.wg.Go(func() {
@@ -101,6 +142,9 @@ func (f *fake) all() []*fakeConn {
 
 // login lets the client in.
 func (c *fakeConn) login() bool {
+	if c.isOdd(oddGreeting) {
+		return c.play()
+	}
 	g := &wire.Greeting{Version: []byte(fakeVersion), ConnID: uint32(c.id), Nonce: wire.NewNonce(), Caps: mariadbCaps, Charset: 45,
 		Status: wire.StatusAutocommit, Plugin: []byte(wire.PluginNative)}
 	c.send(wire.AppendGreeting(nil, g))
@@ -114,9 +158,8 @@ func (c *fakeConn) login() bool {
 		return false
 	}
 	c.caps = l.Caps
-	if c.f.firstAnswer != nil {
-		c.send(c.f.firstAnswer)
-		return false
+	if c.isOdd(oddLogin) {
+		return c.play()
 	}
 	return c.ok()
 }
@@ -135,11 +178,15 @@ func (c *fakeConn) serve() {
 		switch {
 		case wire.Command(p[0]) == wire.ComQuit:
 			return
+		case n == 0 && c.isOdd(oddQuestion):
+			ok = c.play()
 		case strings.HasPrefix(text, "SELECT CURRENT_ROLE()"):
 			ok = c.rows([]string{"NONE", "28800", "1", "", "utf8mb4_general_ci", "utf8mb4_general_ci"})
 		case !wire.Command(p[0]).Answered():
 		case n < 3 && (wire.Command(p[0]) == wire.ComResetConnection || strings.HasPrefix(text, "SET ROLE")):
 			ok = c.ok()
+		case c.isOdd(oddCommand):
+			ok = c.play()
 		default:
 			ok = c.f.script(c, p)
 		}

@@ -23,7 +23,8 @@ func (r *rig) parked(n int64) {
 }
 
 func TestAnEmptyPacketInTheBackendsLoginIsAnError(t *testing.T) {
-	f := newFake(t, nil, func(f *fake) { f.firstAnswer = []byte{} })
+	f := newFake(t, nil)
+	f.odd.Store(&oddity{at: oddLogin, frames: true, say: [][]byte{{}}})
 	r := newRig(t, rigOptions{backend: f.address(), version: fakeVersion, unknown: true})
 	c := r.connect()
 	if code, text := errorOf(t, c.login(loginAs{})); code != wire.CodeTooManyConnections || !strings.Contains(text, "empty packet") {

@@ -2,11 +2,13 @@ package mysql_test
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"testing"
 	"time"
 
 	"weir/internal/testnet"
+	"weir/pool"
 	"weir/proxy/mysql"
 	"weir/proxy/mysql/wire"
 )
@@ -68,6 +70,59 @@ func FuzzClientBytes(f *testing.F) {
 		other.quit()
 		c.closedSomehow()
 		testnet.WaitFor(t, testWait, "nothing is held", func() bool { return r.pool.Stats().Leased == 0 })
+	})
+}
+
+// FuzzServerBytes has a server say anything at any stage of a connection, and sees
+// that the client's session ends and the next connection serves.
+func FuzzServerBytes(f *testing.F) {
+	greeting := wire.AppendGreeting(nil, &wire.Greeting{Version: []byte(fakeVersion), ConnID: 7, Caps: mariadbCaps, Charset: 45, Plugin: []byte(wire.PluginNative)})
+	ok := wire.AppendOK(nil, &wire.OK{Status: wire.StatusAutocommit}, usual)
+	refusal := wire.AppendERR(nil, usual, wire.CodeAccessDenied, "no")
+	for stage := range oddStages {
+		for _, say := range [][3][]byte{
+			{nil, nil, nil}, {greeting, ok, ok}, {ok, ok, ok}, {refusal, nil, nil}, {{0xfe}, nil, nil},
+			{wire.AppendAuthSwitch(nil, wire.PluginSHA2, bytes.Repeat([]byte{'n'}, 21)), append(wire.AppendAuthMore(nil), wire.SHA2FullAuth), []byte("-----BEGIN PUBLIC KEY-----")},
+			{wire.AppendAuthSwitch(nil, "dialog", nil), refusal, nil},
+			{result(usual, 1, []string{"a", "b"}), nil, nil}, {{0xfb, 'f'}, ok, nil}, {{1}, definition("c"), {0xfe, 0, 0, 2, 0}},
+			{{0xfc, 0xff, 0xff}, nil, nil}, {bytes.Repeat([]byte{0xff}, 70000), nil, nil},
+		} {
+			f.Add(uint8(stage), true, say[0], say[1], say[2])
+			f.Add(uint8(stage), false, say[0], say[1], say[2])
+		}
+	}
+	f.Add(uint8(oddGreeting), false, []byte("HTTP/1.1 400 Bad Request\r\n\r\n"), []byte(nil), []byte(nil))
+	back := newFake(f, echo)
+	r := newRig(f, rigOptions{
+		backend: back.address(), maxOpen: 2, version: fakeVersion,
+		users: []*mysql.User{withPassword("app", "")},
+		pool:  func(o *pool.Options) { o.DialTimeout = 100 * time.Millisecond },
+		settings: func(s *mysql.Settings) {
+			s.LoginTimeout, s.SendTimeout, s.IdleTimeout = time.Second, time.Second, time.Second
+		},
+	})
+	l := &wire.Login{Caps: usual, MaxPacket: 1 << 24, Charset: 45, User: []byte("app"), Plugin: []byte(wire.PluginNative)}
+	talk, _ := wire.AppendPacket(nil, wire.AppendLogin(nil, l), 1)
+	talk = append(append(talk, packet(wire.ComQuery, "SELECT 'x'")...), packet(wire.ComQuit, "")...)
+	f.Fuzz(func(t *testing.T, stage uint8, frames bool, a, b, c []byte) {
+		r := *r
+		r.t = t
+		for _, s := range back.all() {
+			s.Close() // so that one more is made, which is odd
+		}
+		r.forgetDatabases()
+		back.odd.Store(&oddity{at: int(stage) % oddStages, frames: frames, say: [][]byte{a, b, c}})
+		odd := r.connect()
+		odd.write(talk)
+		odd.closedSomehow()
+		back.odd.Store(nil)
+		testnet.WaitFor(t, testWait, "nothing is held, and another client is served", func() bool {
+			next := r.connect()
+			next.write(talk)
+			got, _ := io.ReadAll(next.br)
+			next.gone()
+			return bytes.Contains(got, []byte("\x01x")) && r.pool.Stats().Leased == 0
+		})
 	})
 }
 
