@@ -118,6 +118,20 @@ func (k *leak) want(t *testing.T, r *leakRig) []string {
 // soon is how long after A's end others may have to wait for what it held.
 const soon = 2 * time.Second
 
+// parted waits until the server has ended A's connection. MariaDB 10.11 takes an
+// XA ROLLBACK of what it is just about to detach, and keeps the rows locked: so
+// seen once in some hundred runs, on a busy machine.
+func (k *leak) parted(t *testing.T, r *leakRig, ids ...string) {
+	t.Helper()
+	if !k.poison {
+		return
+	}
+	testnet.WaitFor(t, soon, "the server to end A's connection", func() bool {
+		left := r.backends(t)
+		return !slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(left, id) })
+	})
+}
+
 // free sees that others can do what they could not while A was there.
 func (k *leak) free(t *testing.T, r *leakRig) {
 	t.Helper()
@@ -184,7 +198,9 @@ func TestAcceptTheServerKeepsSessionsApart(t *testing.T) {
 				if got := own.view(k.see); slices.Equal(got, want) {
 					t.Errorf("A sees nothing of what it did:\n    %s", shorten(got))
 				}
+				ids := r.backends(t)
 				own.leave(quits)
+				k.parted(t, r, ids...)
 				k.free(t, r)
 			}
 			for _, how := range k.allWays() {
@@ -195,7 +211,9 @@ func TestAcceptTheServerKeepsSessionsApart(t *testing.T) {
 				if !held && !k.unseen {
 					t.Errorf("A is there, and others can do at once:\n    %s", shorten(k.others))
 				}
+				ids := r.backends(t)
 				a.leave(how)
+				k.parted(t, r, ids...)
 				k.free(t, r)
 				b := r.dial(t, r.m.Address(), k.b)
 				compare(t, b.view(k.see), want)
@@ -268,6 +286,7 @@ func (k *leak) through(t *testing.T, r *leakRig, address string, how way, want [
 	k.make(t, a)
 	before := r.oneBackend(t)
 	a.leave(how)
+	k.parted(t, r, before)
 	k.free(t, r)
 	b := r.dial(t, address, k.b)
 	defer b.leave(quits)
