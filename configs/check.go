@@ -20,7 +20,9 @@ type checker struct {
 func (ch *checker) run() {
 	ch.names()
 	for i := range ch.c.Listeners {
-		ch.listener(&ch.c.Listeners[i], fmt.Sprintf("listeners[%d]", i))
+		at := fmt.Sprintf("listeners[%d]", i)
+		ch.listener(&ch.c.Listeners[i], at)
+		ch.keyPair(ch.c.Listeners[i].TLS.Cert, ch.c.Listeners[i].TLS.Key, at+".tls")
 	}
 	for i := range ch.c.Backends {
 		ch.backend(&ch.c.Backends[i], fmt.Sprintf("backends[%d]", i))

@@ -1,7 +1,10 @@
 package configs
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
+	"os"
 	"path"
 	"slices"
 )
@@ -114,10 +117,31 @@ func (ch *checker) backendTLS(b *Backend, at string) {
 	case t.Cert == "" && t.Key != "":
 		ch.reject(key, "needs cert, the file of the certificate that it belongs to")
 	}
+	if t.Mode != "disabled" {
+		if t.CA != "" && ch.good(at+".ca") {
+			if pem, err := os.ReadFile(t.CA); err != nil {
+				ch.reject(at+".ca", "%s", err)
+			} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
+				ch.reject(at+".ca", "%s holds no certificate in PEM form", t.CA)
+			}
+		}
+		ch.keyPair(t.Cert, t.Key, at)
+	}
 	if t.Mode == "verify_identity" && t.ServerName == "" && ch.good(at+".server_name") {
 		if i := slices.IndexFunc(b.Endpoints, func(e Endpoint) bool { return e.Address.Network() == "unix" }); i >= 0 {
 			ch.reject(mode, "verify_identity needs server_name: the endpoint %s has no host", b.Endpoints[i].Address)
 		}
+	}
+}
+
+// keyPair reads a certificate and its key, so that a check finds what a start
+// would.
+func (ch *checker) keyPair(cert, key, at string) {
+	if cert == "" || key == "" || !ch.good(at+".cert", at+".key") {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		ch.reject(at+".cert", "%s", err)
 	}
 }
 

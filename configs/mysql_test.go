@@ -84,7 +84,9 @@ log: {slow_query: ./slow.log}
 `
 
 func TestTheEffectiveConfigurationShowsTheKeysOfItsProtocolAlone(t *testing.T) {
-	for _, text := range []string{mysqlBase, mysqlFull} {
+	cert, key := writePEM(t)
+	full := strings.NewReplacer("/a.crt", cert, "a.key", key, "/ca.pem", cert, "c.pem", cert, "k.pem", key).Replace(mysqlFull)
+	for _, text := range []string{mysqlBase, full} {
 		c := mustParse(t, text)
 		var b bytes.Buffer
 		if err := Effective(c, &b); err != nil {
@@ -138,6 +140,7 @@ func TestAChangedUserOrSecretIsAChangeWithoutItsValue(t *testing.T) {
 	t.Setenv("WEIR_TEST_SECRET", "x1")
 	path := writeFile(t, "x1")
 	inFile := "password_file: " + path
+	cert, key := writePEM(t)
 	hash := `native_hash: "*94BDCEBE19083CE2A1F959FD02F964C7AF4CFC29"`
 	const user = "backends[orders].users[app]"
 	for _, tc := range []struct {
@@ -158,8 +161,8 @@ func TestAChangedUserOrSecretIsAChangeWithoutItsValue(t *testing.T) {
 		{"order", withUser("no_password: true}, {name: b, no_password: true"), strings.Replace(mysqlBase, "users: [", "users: [{name: b, no_password: true}, ", 1), nil},
 		{"mysql", mysqlBase, mysqlBase + "    mysql: {reset: proven, query_timeout: 1s}\n    tls: {mode: required}\n", []string{
 			"backends[orders].mysql.reset: always -> proven", "backends[orders].mysql.query_timeout: no limit -> 1s", "backends[orders].tls.mode: disabled -> required"}},
-		{"listener's tls", mysqlBase, strings.Replace(mysqlBase, "backend: orders", "backend: orders\n    tls: {cert: /a, key: /b}", 1), []string{
-			`listeners[db].tls.cert: "" -> /a`, `listeners[db].tls.key: "" -> /b`}},
+		{"listener's tls", mysqlBase, strings.Replace(mysqlBase, "backend: orders", "backend: orders\n    tls: {cert: "+cert+", key: "+key+"}", 1), []string{
+			`listeners[db].tls.cert: "" -> ` + cert, `listeners[db].tls.key: "" -> ` + key}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, changes(t, tc.before, tc.after)); diff != "" {

@@ -62,7 +62,7 @@ func passwordFromEnv(name string) (string, error) {
 	p, ok := os.LookupEnv(name)
 	switch {
 	case !ok:
-		return "", fmt.Errorf("the environment variable %s is not set; weir needs it when it starts", name)
+		return "", errors.New("no environment variable of this name is set, and weir needs it when it starts; the name is not said again, as it may be a password by mistake")
 	case p == "":
 		return "", fmt.Errorf("the environment variable %s is empty; write no_password: true for an account without a password", name)
 	}

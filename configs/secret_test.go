@@ -53,7 +53,7 @@ func TestASecretThatCannotBeReadIsAnErrorAtItsKey(t *testing.T) {
 	t.Setenv("WEIR_TEST_LINES", "two\nlines")
 	t.Setenv("WEIR_TEST_LONG", strings.Repeat("x", maxSecret+1))
 	for _, tc := range []struct{ key, value, text string }{
-		{"password_env", "WEIR_TEST_NOT_SET", "the environment variable WEIR_TEST_NOT_SET is not set; weir needs it when it starts"},
+		{"password_env", "WEIR_TEST_NOT_SET", "no environment variable of this name is set, and weir needs it when it starts; the name is not said again, as it may be a password by mistake"},
 		{"password_env", "WEIR_TEST_EMPTY", "the environment variable WEIR_TEST_EMPTY is empty; write no_password: true for an account without a password"},
 		{"password_env", "WEIR_TEST_LINES", "the password in the environment variable WEIR_TEST_LINES must not hold a line break"},
 		{"password_env", "WEIR_TEST_LONG", "the password in the environment variable WEIR_TEST_LONG has more than 4096 bytes, the most a password holds"},

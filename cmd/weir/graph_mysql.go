@@ -226,7 +226,7 @@ func (g *graph) learn(b *backend) {
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop = cancel
 	key := mysql.WarmKey(b.cfg.Users[0].Name, b.cfg.MySQL.Database)
-	g.warm.Go(func() { b.server.Learn(ctx, b.pool, key) })
+	g.warm.Go(func() { b.server.Learn(ctx, b.pool, key, g.log) })
 }
 
 // end ends what learn has begun.

@@ -210,6 +210,11 @@ func (c *rawConn) Turn(b, into []byte) (wrote, read int, err error) {
 	case err != nil && errors.Is(err, os.ErrDeadlineExceeded) && p.sent && p.wrote == len(b) && !c.interrupted.Load():
 		c.brisk = false
 		return p.wrote, 0, ErrIdle
+	case err != nil && errors.Is(err, os.ErrDeadlineExceeded) && !p.sent && !c.interrupted.Load():
+		// This goroutine stood for longer than the grace before anything was
+		// tried, as where the kernel takes the CPU away for a while.
+		c.brisk = false
+		return c.Turn(b, into)
 	case err != nil:
 		return p.wrote, p.read, opError("read", err)
 	case p.wrote < len(b) && (p.err == nil || p.err == ErrFIN):

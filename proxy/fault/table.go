@@ -183,7 +183,7 @@ var table = [kinds]Row{
 		Label: "dial_refused", Side: Backend, Errno: 1040, Status: 502,
 		Log: LogFolded, Level: slog.LevelError,
 		Text: "the service takes no connections; " + notSent,
-		Hint: "nothing listens at backends[].endpoints, or a packet filter answers for it",
+		Hint: "nothing listens at backends[].endpoints, a packet filter answers for it, or what listens speaks another protocol: err says which",
 	},
 	DialTimeout: {
 		Label: "dial_timeout", Side: Backend, Errno: 1040, Status: 504,

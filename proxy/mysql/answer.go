@@ -179,6 +179,8 @@ func (s *session) over(th *thread, r *wire.Response) bool {
 // slowClient ends a session whose client does not take its answer.
 func (s *session) slowClient() bool {
 	s.count(fault.ClientGone)
+	s.front.log.Info("a client did not take its answer and was cut", "fold", "slow client", "listener", s.front.name,
+		"client", s.peer.String(), "user", s.user.Name, "send", s.set.SendTimeout, "hint", "listeners[].timeouts.send bounds how long it may hold a connection")
 	s.abandon(reason.CloseSlow)
 	return s.drop(sock.EndCut)
 }

@@ -347,7 +347,7 @@ func (s *session) failed(seq uint8, err error) {
 	}
 	k := lackOf(err)
 	nolease.Log(s.front.log, s.front.name, s.be.Name, k, err)
-	s.tell(seq, k, err.Error())
+	s.tell(seq, k, "") // the rest has addresses and settings in it
 }
 
 // lackOf says why there is no connection. A server that answers and does not let

@@ -313,6 +313,16 @@ func (s *session) lostSession(err error) bool {
 // lostBackend ends a session whose backend failed under a command that may have
 // run. If the client has had nothing of an answer, it is told.
 func (s *session) lostBackend(err error) bool {
+	if s.thread.killed.Load() && !s.stopped && isEnd(err) {
+		// As a client asked; the server closes without a word.
+		s.abandon(reason.CloseKilled)
+		if s.begun {
+			s.counter().err.Add(1)
+			return s.drop(sock.EndTruncated)
+		}
+		s.sayRefusal(s.first, &Refusal{Code: wire.CodeConnectionKilled, Text: wire.Text(wire.CodeConnectionKilled)})
+		return s.close()
+	}
 	k, why := fault.BackendReset, reason.CloseBackendError
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):

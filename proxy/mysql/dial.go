@@ -56,7 +56,7 @@ func (s *Server) connect(ctx context.Context, opt *ServerOptions, t target) (soc
 	if err != nil {
 		l.abandon()
 		if e := ctx.Err(); e != nil && errors.Is(err, os.ErrDeadlineExceeded) {
-			err = fmt.Errorf("login: %w", e)
+			err = fmt.Errorf("login: not over within backends[%s].dial.timeout: %w", opt.Name, e)
 		}
 		return nil, nil, err
 	}

@@ -27,7 +27,7 @@ func TestAnEmptyPacketInTheBackendsLoginIsAnError(t *testing.T) {
 	f.odd.Store(&oddity{at: oddLogin, frames: true, say: [][]byte{{}}})
 	r := newRig(t, rigOptions{backend: f.address(), version: fakeVersion, unknown: true})
 	c := r.connect()
-	if code, text := errorOf(t, c.login(loginAs{})); code != wire.CodeTooManyConnections || !strings.Contains(text, "empty packet") {
+	if code, text := errorOf(t, c.login(loginAs{})); code != wire.CodeTooManyConnections || !strings.Contains(text, "takes no connections") {
 		t.Errorf("got %d %q", code, text)
 	}
 }

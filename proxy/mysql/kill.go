@@ -55,7 +55,13 @@ func (s *session) kill(k lex.KillStatement, sql []byte) bool {
 				return s.sayRefusal(1, &Refusal{Code: wire.CodeKillDenied, Text: fmt.Sprintf("You are not owner of thread %d "+
 					"(weir: it holds no backend connection, so it can be ended by its own user only)", k.ID)})
 			}
-			if target != s && !k.Query {
+			switch {
+			case target == s && k.Query:
+				return s.sayRefusal(1, &Refusal{Code: wire.CodeQueryInterrupted, Text: wire.Text(wire.CodeQueryInterrupted)})
+			case target == s:
+				s.sayRefusal(1, &Refusal{Code: wire.CodeConnectionKilled, Text: wire.Text(wire.CodeConnectionKilled)})
+				return s.close()
+			case !k.Query:
 				target.shoot()
 			}
 			return s.sayOK(1, s.okay())
@@ -158,8 +164,11 @@ func (s *session) stop() bool {
 	if err != nil {
 		what = "a statement took too long and could not be killed"
 	}
-	s.front.log.Log(ctx, fault.QueryTimeout.Row().Level, what, "fold", fault.QueryTimeout.String(),
-		"listener", s.front.name, "backend", s.be.Name, "query_timeout", s.be.QueryTimeout, "user", s.user.Name, "err", err)
+	attrs := []any{"fold", fault.QueryTimeout.String(), "listener", s.front.name, "backend", s.be.Name, "query_timeout", s.be.QueryTimeout, "user", s.user.Name}
+	if err != nil {
+		attrs = append(attrs, "err", err)
+	}
+	s.front.log.Log(ctx, fault.QueryTimeout.Row().Level, what, attrs...)
 	if err != nil {
 		return false
 	}

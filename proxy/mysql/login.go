@@ -22,13 +22,9 @@ func (f *Front) begin(l *sock.Listener, c sock.Conn, set *Settings) sock.Next {
 	logins := f.logins.Add(1)
 	switch {
 	case greet == nil:
-		_, err := set.Backend.Server.Learned()
-		why := "no answer from the server yet"
-		if err != nil {
-			why = err.Error()
-		}
+		// Why is said in the log (Learn): nobody knows who this client is.
 		f.stats.refused.count(fault.ServerUnknown)
-		s.refuseGreeting(fault.ServerUnknown, fmt.Sprintf("backend %q: %s", set.Backend.Name, why))
+		s.refuseGreeting(fault.ServerUnknown, "")
 		s.giveWork()
 		return sock.Next{}
 	case logins > int64(set.MaxLogins):
@@ -169,13 +165,29 @@ func (s *session) lostLogin(err error) bool {
 
 // refuseLogin answers a login that cannot be, and ends the session.
 func (s *session) refuseLogin(seq uint8, k fault.Kind, more string) bool {
+	s.logRefused(k, nil, more)
 	s.tell(seq, k, more)
 	return s.close()
+}
+
+// logRefused tells the operator who was not let in: the server sees weir's
+// address alone, so nobody else can.
+func (s *session) logRefused(k fault.Kind, user []byte, why string) {
+	const mostShown = 64
+	attrs := []any{"fold", "login " + k.String(), "listener", s.front.name, "client", s.peer.String(), "reason", k.String()}
+	if user != nil {
+		attrs = append(attrs, "user", string(user[:min(len(user), mostShown)]))
+	}
+	if why != "" {
+		attrs = append(attrs, "err", why)
+	}
+	s.front.log.Warn("a login was refused", attrs...)
 }
 
 // denied refuses a client in a server's words, the same for every cause.
 func (s *session) denied(seq uint8, l *wire.Login) bool {
 	s.count(fault.AccessDenied)
+	s.logRefused(fault.AccessDenied, l.User, "")
 	using := "NO"
 	if len(l.Proof) > 0 {
 		using = "YES"

@@ -2,10 +2,12 @@ package mysql_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"database/sql"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -354,17 +356,20 @@ func TestAddressesThatAreNotAllowedAreTurnedAway(t *testing.T) {
 	}
 }
 
-func TestAServerThatWasNeverReachedIsNamed(t *testing.T) {
+// Nobody knows yet who a client is, so it is told no address and no setting.
+func TestAServerThatWasNeverReachedIsNotNamed(t *testing.T) {
 	f := newFake(t, echo)
 	f.l.Close()
 	r := newRig(t, rigOptions{backend: f.address(), unknown: true})
-	c := newClient(t, r.dial())
-	if code, text := errorOf(t, c.must()); code != wire.CodeTooManyConnections || !strings.Contains(text, "no answer from the server yet") {
-		t.Errorf("%d %q", code, text)
+	var log bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	r.server.Learn(ctx, r.pool, mysql.WarmKey("app", ""), slog.New(slog.NewTextHandler(&log, nil)))
+	if !strings.Contains(log.String(), "was not reached yet") || !strings.Contains(log.String(), f.address()) {
+		t.Errorf("the log says %q", log.String())
 	}
-	r.server.Connect(t.Context(), mysql.WarmKey("app", ""))
-	c = newClient(t, r.dial())
-	if code, text := errorOf(t, c.must()); code != wire.CodeTooManyConnections || !strings.Contains(text, "refused") {
+	c := newClient(t, r.dial())
+	if code, text := errorOf(t, c.must()); code != wire.CodeTooManyConnections || !strings.Contains(text, "was not reached yet") || strings.Contains(text, "127.0.0.1") {
 		t.Errorf("%d %q", code, text)
 	}
 	c.closed()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -128,10 +129,17 @@ func (s *Server) greets() *Learned {
 const quitTime = 100 * time.Millisecond
 
 // Learn connects until the server has greeted us once, so that clients can be
-// greeted; until ctx or the pool ends. It uses a reserved connection.
-func (s *Server) Learn(ctx context.Context, p *pool.Pool, key string) {
+// greeted; until ctx or the pool ends. It uses a reserved connection. It tells
+// log why it goes on, folded, and when it was there at last.
+func (s *Server) Learn(ctx context.Context, p *pool.Pool, key string, log *slog.Logger) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	name, failed := s.opt.Load().Name, false
+	defer func() {
+		if l := s.learned.Load(); l != nil && failed {
+			log.Info("the backend's server was reached", "backend", name, "version", l.Version)
+		}
+	}()
 	for wait := learnFirst; s.learned.Load() == nil; wait = min(2*wait, learnMost) {
 		select {
 		case <-ctx.Done():
@@ -142,8 +150,13 @@ func (s *Server) Learn(ctx context.Context, p *pool.Pool, key string) {
 		if err == nil {
 			side.Close()
 		}
-		if errors.Is(err, pool.ErrClosed) {
+		switch {
+		case errors.Is(err, pool.ErrClosed) || ctx.Err() != nil:
 			return
+		case err != nil:
+			failed = true
+			log.Warn("the backend's server was not reached yet; tried again until it is", "fold", "learn "+name,
+				"backend", name, "err", err, "hint", "clients are greeted all the same with backends[].mysql.server_version")
 		}
 		timer.Reset(wait)
 	}

@@ -167,7 +167,7 @@ func TestAFullQueueIsToldAndTheSessionGoesOn(t *testing.T) {
 			r := newRig(t, rigOptions{backend: f.address(), maxOpen: 1, pool: func(o *pool.Options) { o.QueueMax, o.QueueTimeout = tc.max, tc.timeout }})
 			a, b := r.login(loginAs{}), r.login(loginAs{})
 			a.alive()
-			b.query("SELECT 1").refused(t, wire.CodeTooManyConnections, "Too many connections", "weir: ", "db")
+			b.query("SELECT 1").refused(t, wire.CodeTooManyConnections, "Too many connections", "weir: ", "busy")
 			if n := r.outcomes(tc.outcome); n != 1 {
 				t.Errorf("outcomes: %v", r.front.Stats().Requests)
 			}

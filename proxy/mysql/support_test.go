@@ -132,7 +132,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if !o.unknown {
 		ctx, cancel := context.WithTimeout(context.Background(), testWait)
 		defer cancel()
-		r.server.Learn(ctx, r.pool, mysql.WarmKey(o.users[0].Name, ""))
+		r.server.Learn(ctx, r.pool, mysql.WarmKey(o.users[0].Name, ""), slog.New(slog.DiscardHandler))
 		if l, err := r.server.Learned(); l == nil {
 			t.Fatalf("the server is not known: %v", err)
 		}
