@@ -86,7 +86,9 @@ func TestDefaultFileHoldsEveryKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("A_PASSWORD", "secret")
-	c := mustParse(t, strings.Replace(text, "/run/secrets/b", file, 1))
+	cert, key := writePEM(t)
+	c := mustParse(t, strings.NewReplacer("/run/secrets/b", file, "/etc/weir/db.crt", cert, "/etc/weir/db.key", key,
+		"/etc/weir/ca.crt", cert, "/etc/weir/weir.crt", cert, "/etc/weir/weir.key", key).Replace(text))
 	written := map[string]bool{}
 	for path := range c.set {
 		written[index.ReplaceAllString(path, "[]")] = true
