@@ -76,8 +76,8 @@ e2e:
 	$(GOTEST) ./accept/...
 
 # The same tests without the raw socket path. Allocation tests and those of
-# time run here too, which the race detector distorts. Accept tests that meet no client's socket, or have no need of weir, have run in
-# e2e; make accept runs them here as well.
+# time run here too, which the race detector distorts. Accept tests that meet no
+# client's socket have run in e2e; make accept runs them here as well.
 netconn:
 	$(GOTEST) -tags weir_netconn -skip '$(ONCE)' ./...
 
