@@ -2,9 +2,7 @@ package configs
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"os"
 	"path"
 	"slices"
 )
@@ -118,11 +116,9 @@ func (ch *checker) backendTLS(b *Backend, at string) {
 		ch.reject(key, "needs cert, the file of the certificate that it belongs to")
 	}
 	if t.Mode != "disabled" {
-		if t.CA != "" && ch.good(at+".ca") {
-			if pem, err := os.ReadFile(t.CA); err != nil {
+		if ch.good(at + ".ca") {
+			if _, err := t.Roots(); err != nil {
 				ch.reject(at+".ca", "%s", err)
-			} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-				ch.reject(at+".ca", "%s holds no certificate in PEM form", t.CA)
 			}
 		}
 		ch.keyPair(t.Cert, t.Key, at)

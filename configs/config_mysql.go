@@ -1,12 +1,15 @@
 package configs
 
 import (
+	"crypto/x509"
+	"fmt"
 	"net/netip"
+	"os"
 	"time"
 )
 
 // ListenerTLS is what a listener has for clients that ask for TLS. The files
-// are named here and read by those who use them.
+// are named here, read once by a check, and again by those who use them.
 type ListenerTLS struct {
 	// File of the certificate and its chain, PEM.
 	Cert string `key:"cert" need:"yes" form:"file"`
@@ -62,8 +65,8 @@ type MySQL struct {
 	Slow time.Duration `key:"slow"`
 }
 
-// BackendTLS is TLS to a backend. The files are named here and read by those
-// who use them.
+// BackendTLS is TLS to a backend. The files are named here, read once by a check,
+// and again by those who use them.
 type BackendTLS struct {
 	// disabled; required encrypts and verifies nothing; verify_ca verifies who signed the certificate; verify_identity verifies its name too.
 	Mode string `key:"mode" enum:"disabled required verify_ca verify_identity"`
@@ -75,4 +78,21 @@ type BackendTLS struct {
 	Cert string `key:"cert" form:"file" absent:"none"`
 	// File of the private key to cert, PEM.
 	Key string `key:"key" form:"file" absent:"none"`
+}
+
+// Roots reads the certificates that are trusted to sign; nil are those of the
+// system.
+func (t *BackendTLS) Roots() (*x509.CertPool, error) {
+	if t.CA == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(t.CA)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", t.CA)
+	}
+	return roots, nil
 }

@@ -10,7 +10,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net"
-	"os"
 
 	"weir/configs"
 	"weir/pool"
@@ -127,15 +126,9 @@ func backendTLS(bc *configs.Backend) (*tls.Config, error) {
 	if c.ServerName != "" {
 		out.ServerName = c.ServerName
 	}
-	if c.CA != "" {
-		pem, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("ca: %s holds no certificate in PEM form", c.CA)
-		}
+	var err error
+	if out.RootCAs, err = c.Roots(); err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
 	}
 	if c.Cert != "" {
 		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)

@@ -99,33 +99,6 @@ func (s *session) statement(packet, sql []byte, more lex.Traits) bool {
 	return s.forward(packet, sql, traits)
 }
 
-// spoils says whether a statement may be of a kind that a reset does not undo
-// and no other command does: XA, of which MariaDB 10.11 mistakes what a reset
-// finds prepared, and profiling, whose texts stay.
-func spoils(sql []byte) bool { return mentions(sql, "XA ") || mentions(sql, "PROFIL") }
-
-// mentions says whether a word that begins as start does, in whatever case, is in
-// sql. A blank in start is any byte that ends a word.
-func mentions(sql []byte, start string) bool {
-	for i := 0; i+len(start) <= len(sql); i++ {
-		if i > 0 && inWord(sql[i-1]) {
-			continue
-		}
-		n := 0
-		for n < len(start) && (sql[i+n]&^0x20 == start[n] || start[n] == ' ' && !inWord(sql[i+n])) {
-			n++
-		}
-		if n == len(start) {
-			return true
-		}
-	}
-	return false
-}
-
-func inWord(c byte) bool {
-	return c == '_' || c == '$' || c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= 0x80
-}
-
 // ownNumber makes a statement that answers SELECT CONNECTION_ID() with the
 // number that the client was greeted with, under the same name: clients compare
 // the two to see whether they were reconnected.

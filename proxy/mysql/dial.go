@@ -36,7 +36,8 @@ func (s *Server) connect(ctx context.Context, opt *ServerOptions, t target) (soc
 		return nil, nil, &pool.KeyError{Err: fmt.Errorf("user %q is not among backends[%s].users any more", t.user, opt.Name)}
 	}
 	// What cannot come to a login is found before the server is bothered: it
-	// counts those who connect and go; see decline.
+	// counts those who connect and go; see decline. But one connection is worth
+	// its greeting, without which no client can come and tell what is missing.
 	if err := wire.CheckLogin(&wire.Login{User: []byte(t.user), Database: []byte(t.database)}); err != nil {
 		return nil, nil, &pool.KeyError{Err: err}
 	}

@@ -271,7 +271,16 @@ func TestLongStatementsAreReadForWhatAResetLeaves(t *testing.T) {
 			r.idle()
 		}
 	}
+	// Data is no statement.
 	c := r.login(as)
+	id := c.serverID()
+	p := c.prepare("SELECT LENGTH(?)")
+	c.write(packet(wire.ComStmtSendLongData, head(p.ID, 0, 0)+strings.Repeat(" XA ", 10000)))
+	c.alive()
+	c = r.next(c, as)
+	if got := c.serverID(); got != id {
+		t.Errorf("after long data: connection %s, want %s again", got, id)
+	}
 	c.do("SELECT 1 UNION SELECT 2 UNION SELECT 3")
 	c = r.next(c, as)
 	if a := c.query("SELECT FOUND_ROWS(), '" + strings.Repeat("x", 20000) + "'"); len(a.rows) != 1 || a.rows[0][0] == "3" {

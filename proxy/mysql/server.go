@@ -135,11 +135,6 @@ func (s *Server) Learn(ctx context.Context, p *pool.Pool, key string, log *slog.
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	name, failed := s.opt.Load().Name, false
-	defer func() {
-		if l := s.learned.Load(); l != nil && failed {
-			log.Info("the backend's server was reached", "backend", name, "version", l.Version)
-		}
-	}()
 	for wait := learnFirst; s.learned.Load() == nil; wait = min(2*wait, learnMost) {
 		select {
 		case <-ctx.Done():
@@ -159,6 +154,9 @@ func (s *Server) Learn(ctx context.Context, p *pool.Pool, key string, log *slog.
 				"backend", name, "err", err, "hint", "clients are greeted all the same with backends[].mysql.server_version")
 		}
 		timer.Reset(wait)
+	}
+	if failed {
+		log.Info("the backend's server was reached", "backend", name, "version", s.learned.Load().Version)
 	}
 }
 

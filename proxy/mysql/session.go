@@ -134,7 +134,7 @@ func (s *session) wake(w sock.Wake) sock.Next {
 		case s.bereft():
 			return sock.Next{}
 		case s.thread != nil && time.Now().Before(s.until):
-			return s.parkOn()
+			return s.parkOn(backendLook)
 		default:
 			s.expired()
 			return sock.Next{}
@@ -231,11 +231,10 @@ func (s *session) park() sock.Next {
 		wait = min(wait, t)
 	}
 	s.until = time.Now().Add(wait)
-	if wait > 8*backendLook { // else it comes too late by more than an eighth
-		return s.parkOn()
+	if wait > 8*backendLook { // else it would end too late by more than an eighth
+		wait = backendLook
 	}
-	s.front.stats.attached.Add(1)
-	return sock.Next{Park: wait, State: s}
+	return s.parkOn(wait)
 }
 
 // backendLook is how often a client that is silent and holds a connection is
@@ -243,10 +242,10 @@ func (s *session) park() sock.Next {
 // max_open used up after a restart of the server, until their clients speak.
 const backendLook = time.Second
 
-// parkOn parks a client that holds a connection until the next look at it.
-func (s *session) parkOn() sock.Next {
+// parkOn parks a client that holds a connection until its end, or the next look.
+func (s *session) parkOn(wait time.Duration) sock.Next {
 	s.front.stats.attached.Add(1)
-	return sock.Next{Park: backendLook, State: s}
+	return sock.Next{Park: wait, State: s}
 }
 
 // bereft ends a session whose connection the server has ended, with all that was
@@ -260,7 +259,6 @@ func (s *session) bereft() bool {
 		return false
 	}
 	s.counts.count(fault.SessionLost)
-	s.end(sock.EndOurs)
 	s.abandon(staleReason(err))
 	s.leave(sock.EndOurs)
 	return true

@@ -91,27 +91,6 @@ func (s *session) statementIsText() bool {
 	return s.cmd == wire.ComQuery || s.cmd == wire.ComStmtPrepare
 }
 
-// straddled looks for words in pieces of a statement, also for those that begin
-// in one piece and end in the next.
-type straddled struct {
-	seam [2 * longestWord]byte
-	n    int // seam[:n] is the end of the last piece
-}
-
-// longestWord is more than any of those looked for, and a byte before it.
-const longestWord = 8
-
-func (x *straddled) spoil(piece []byte) bool {
-	m := x.n + copy(x.seam[x.n:], piece[:min(longestWord, len(piece))])
-	found := spoils(piece) || spoils(x.seam[:m])
-	if len(piece) >= longestWord {
-		x.n = copy(x.seam[:], piece[len(piece)-longestWord:])
-	} else {
-		x.n = copy(x.seam[:], x.seam[max(0, m-longestWord):m])
-	}
-	return found
-}
-
 // upload passes on the file that the server has asked for. seq is the number of
 // its first packet, of which the backend's is less by shift. keep is false if
 // the session has ended.
@@ -161,7 +140,7 @@ func (s *session) pump(seq, shift uint8, file bool) (frames int, keep bool) {
 			frames++
 		}
 		if k > s.r {
-			if !file {
+			if !file && s.statementIsText() {
 				s.spoilt = s.spoilt || words.spoil(s.in[s.r:k])
 			}
 			c.WriteWithin(s.set.SendTimeout)

@@ -40,8 +40,8 @@ var systems = map[system]string{
 		max_session_mem_used max_sort_length max_sp_recursion_depth max_statement_time
 		min_examined_row_limit mrr_buffer_size net_read_timeout net_retry_count
 		net_write_timeout old_mode optimizer_prune_level optimizer_search_depth
-		optimizer_switch optimizer_use_condition_selectivity progress_report_time query_cache_type read_buffer_size
-		read_rnd_buffer_size slow_query_log sort_buffer_size sql_auto_is_null
+		optimizer_switch optimizer_use_condition_selectivity progress_report_time
+		query_cache_type read_buffer_size read_rnd_buffer_size slow_query_log sort_buffer_size sql_auto_is_null
 		sql_big_selects sql_buffer_result sql_mode sql_notes sql_quote_show_create
 		sql_safe_updates sql_select_limit sql_warnings standard_compliant_cte
 		storage_engine time_zone timestamp tmp_memory_table_size tmp_table_size

@@ -39,7 +39,6 @@ const (
 	CodeQueryTimeout        Code = 3024
 	CodeSecureTransport     Code = 3159
 	CodeClientTimeout       Code = 4031 // MySQL: said unasked before the close
-
 )
 
 // codeProgress marks a progress report of MariaDB, which looks like an ERR.
