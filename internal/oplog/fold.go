@@ -14,6 +14,8 @@ type key struct {
 	message string
 	level   slog.Level
 	path    string
+
+	backend, listener string // names of the configuration, so not many
 }
 
 // other is the key of all events that came when there was no room for theirs.

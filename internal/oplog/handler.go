@@ -22,12 +22,12 @@ type handler struct {
 func (h *handler) Enabled(ctx context.Context, l slog.Level) bool { return h.next.Enabled(ctx, l) }
 
 func (h *handler) Handle(ctx context.Context, r slog.Record) error {
-	fold, r := takeFold(h.fold, r)
-	if fold == "" {
+	k := key{fold: h.fold, message: r.Message, level: r.Level, path: h.path}
+	r = k.take(r)
+	if k.fold == "" {
 		return h.next.Handle(ctx, r)
 	}
-	e := event{h.next, r}
-	if h.f.counted(key{fold, r.Message, r.Level, h.path}, e) {
+	if h.f.counted(k, event{h.next, r}) {
 		return nil
 	}
 	return h.next.Handle(ctx, r)
@@ -62,18 +62,23 @@ func (h *handler) WithGroup(name string) slog.Handler {
 	return &next
 }
 
-// takeFold returns the event's fold value, if it has one, and the event without
-// that attribute.
-func takeFold(fold string, r slog.Record) (string, slog.Record) {
+// take completes k with what the event says, and returns the event without the
+// fold attribute.
+func (k *key) take(r slog.Record) slog.Record {
 	found := false
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == FoldKey {
-			found, fold = true, a.Value.String()
+		switch a.Key {
+		case FoldKey:
+			found, k.fold = true, a.Value.String()
+		case backendKey:
+			k.backend = a.Value.String()
+		case listenerKey:
+			k.listener = a.Value.String()
 		}
-		return !found
+		return true
 	})
 	if !found {
-		return fold, r
+		return r
 	}
 	out := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
 	r.Attrs(func(a slog.Attr) bool {
@@ -82,5 +87,5 @@ func takeFold(fold string, r slog.Record) (string, slog.Record) {
 		}
 		return true
 	})
-	return fold, out
+	return out
 }

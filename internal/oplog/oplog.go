@@ -24,9 +24,12 @@ import (
 )
 
 // FoldKey is the name of the attribute whose value folds events. It is not
-// written. Events are the same if this value, the message, the level, and all
-// that was added by With are the same; attributes of the single event may differ.
+// written. Events are the same if this value, the message, the level, the backend
+// and the listener that they name, and all that was added by With are the same;
+// other attributes of the single event may differ.
 const FoldKey = "fold"
+
+const backendKey, listenerKey = "backend", "listener"
 
 const (
 	// Window is how long repeats are counted before a line says so. Ten

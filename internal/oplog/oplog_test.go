@@ -83,6 +83,24 @@ func TestTheFirstIsWrittenAtOnceAndRepeatsAreCounted(t *testing.T) {
 	})
 }
 
+// One backend's storm must not hide that another has begun to fail.
+func TestAFailureOfAnotherBackendIsNewsAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p page
+		l := New(&p, slog.LevelInfo, true)
+		defer l.Close()
+		for range 3 {
+			for _, backend := range []string{"api", "orders"} {
+				l.Warn("dial failed", "fold", "dial", "backend", backend)
+				l.Warn("refused", "fold", "dial", "listener", "l1", "backend", backend)
+				l.Warn("refused", "fold", "dial", "listener", "l2", "backend", backend)
+			}
+		}
+		p.want(t, `level=WARN msg="dial failed" backend=api`, "level=WARN msg=refused listener=l1 backend=api", "level=WARN msg=refused listener=l2 backend=api",
+			`level=WARN msg="dial failed" backend=orders`, "level=WARN msg=refused listener=l1 backend=orders", "level=WARN msg=refused listener=l2 backend=orders")
+	})
+}
+
 func TestAStormCostsOneLineAWindowAndItsEndIsSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var p page
@@ -255,7 +273,7 @@ func TestCountingDoesNotWaitForAStuckTerminalAndCloseDoes(t *testing.T) {
 			l.Warn("dial failed", "fold", "dial")
 		}
 		l.f.mu.Lock()
-		c := l.f.counts[key{"dial", "dial failed", slog.LevelWarn, ""}]
+		c := l.f.counts[key{fold: "dial", message: "dial failed", level: slog.LevelWarn}]
 		if c == nil || c.repeats != 100 {
 			t.Errorf("100 events were logged while the terminal was stuck, counted is %+v", c)
 		}

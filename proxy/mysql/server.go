@@ -150,7 +150,7 @@ func (s *Server) Learn(ctx context.Context, p *pool.Pool, key string, log *slog.
 			return
 		case err != nil:
 			failed = true
-			log.Warn("the backend's server was not reached yet; tried again until it is", "fold", "learn "+name,
+			log.Warn("the backend's server was not reached yet; tried again until it is", "fold", "learn",
 				"backend", name, "err", err, "hint", "clients are greeted all the same with backends[].mysql.server_version")
 		}
 		timer.Reset(wait)
