@@ -7,7 +7,7 @@
 #   make bench    microbenchmarks, then the side-by-side runs
 
 GO       ?= go
-FUZZTIME ?= 2s
+FUZZTIME ?= 3s
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # Two packages at a time: the tests use real sockets and real time limits, and
