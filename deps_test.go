@@ -20,22 +20,25 @@ import (
 // way, listener -> front -> limiter -> pool -> backend, and so do imports.
 var arrows = map[string][]string{
 	// Leaves import nothing of ours.
-	"internal/accesslog": {},
-	"internal/hist":      {},
-	"internal/oplog":     {},
-	"internal/procs":     {},
-	"internal/reason":    {},
-	"internal/sock":      {},
-	"proxy/fault":        {},
-	"proxy/mysql/lex":    {},
-	"proxy/mysql/wire":   {},
-	"tcpstat":            {},
-	"configs":            {},
+	"internal/accesslog":  {},
+	"internal/hist":       {},
+	"internal/oplog":      {},
+	"internal/procs":      {},
+	"internal/proxyproto": {},
+	"internal/reason":     {},
+	"internal/sock":       {},
+	"proxy/fault":         {},
+	"proxy/mysql/lex":     {},
+	"proxy/mysql/wire":    {},
+	"tcpstat":             {},
+	"configs":             {},
 
 	"limiter": {"internal/hist"}, // knows no pool
 	"pool":    {"limiter", "internal/hist", "internal/reason", "internal/sock"},
 
-	"proxy/fault/nolease": {"pool", "proxy/fault"},
+	"proxy/fault/nolease":   {"pool", "proxy/fault"},
+	"proxy/fault/overlimit": {"limiter", "internal/sock", "proxy/fault"},
+	"proxy/proxied":         {"internal/proxyproto", "internal/sock"},
 
 	"proxy/http1": front,
 	"proxy/mysql": append([]string{"proxy/mysql/lex", "proxy/mysql/wire"}, front...),
@@ -54,7 +57,7 @@ var arrows = map[string][]string{
 }
 
 // front is what a front stands on.
-var front = []string{"limiter", "pool", "proxy/fault", "proxy/fault/nolease", "internal/accesslog", "internal/hist", "internal/reason", "internal/sock"}
+var front = []string{"limiter", "pool", "proxy/fault", "proxy/fault/nolease", "proxy/fault/overlimit", "proxy/proxied", "internal/accesslog", "internal/hist", "internal/reason", "internal/sock"}
 
 // libraries says who may import a library; all others must be the standard one's.
 // An entry holds for all packages under the path.

@@ -19,6 +19,10 @@ type Refusal struct{ Err error }
 func (r *Refusal) Error() string { return r.Err.Error() }
 func (r *Refusal) Unwrap() error { return r.Err }
 
+// Action does one thing that an operator asks for. arg returns what the caller
+// gave with a name, "" for nothing. It ends with ctx.
+type Action func(ctx context.Context, arg func(name string) string) error
+
 func (s *Server) actionNames() []string { return slices.Sorted(maps.Keys(s.opt.Actions)) }
 
 // serveAction runs an action for a caller on a unix socket. The order of the
@@ -49,7 +53,8 @@ func (s *Server) serveAction(ctx *fasthttp.RequestCtx, g *guard, name string) {
 	limit, cancel := context.WithTimeout(s.ctx, s.opt.ActionTimeout)
 	defer cancel()
 	s.opt.Log.Info("action asked for", "action", name)
-	if err := run(limit); err != nil {
+	arg := func(name string) string { return string(ctx.QueryArgs().Peek(name)) }
+	if err := run(limit, arg); err != nil {
 		status := fasthttp.StatusInternalServerError
 		if _, ok := errors.AsType[*Refusal](err); ok {
 			status = fasthttp.StatusUnprocessableEntity

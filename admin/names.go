@@ -47,6 +47,20 @@ var metrics = []metric{
 				counts(out, l.Closed, l.Name)
 			}
 		}},
+	{"weir_client_unread", gauge, []string{"listener"},
+		"Client connections that are not read from now, because their client went on after refusals by limits.per_rate.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				out(float64(l.Unread), l.Name)
+			}
+		}},
+	{"weir_client_unread_total", counter, []string{"listener"},
+		"How often a client connection was left unread until its client might send again.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				out(float64(l.UnreadTotal), l.Name)
+			}
+		}},
 	{"weir_accepting", gauge, []string{"listener"},
 		"1 if the listener takes new connections, 0 if it drains or has stopped accepting under load.",
 		func(s *Snapshot, out emit) {
@@ -120,6 +134,34 @@ var metrics = []metric{
 		"Connections to the backend that a client gave back, by when what it had left there is undone: with the next client's first command (later), at once (now), never as there was nothing (skipped), or by closing the connection (closed).",
 		func(s *Snapshot, out emit) {
 			databases(s, func(name string, db *MySQLSnapshot) { counts(out, db.Resets, name) })
+		}},
+	{"weir_mode", gauge, []string{"backend"},
+		"How far weir degrades before the backend: 0 normal, 1 paced, 2 queueing, 3 shedding, 4 refusing, 5 open.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				out(float64(b.Mode), b.Name)
+			}
+		}},
+	{"weir_mode_changes_total", counter, []string{"backend", "to"},
+		"Changes of the mode, by the mode that was entered.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				counts(out, b.ModeChanges, b.Name)
+			}
+		}},
+	{"weir_in_flight_max", gauge, []string{"backend"},
+		"Requests that the backend may have at one time: limits.in_flight, what auto has found, or max_open.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				out(float64(b.InFlightMax), b.Name)
+			}
+		}},
+	{"weir_breaker_open", gauge, []string{"backend"},
+		"1 while the breaker keeps requests from the backend, or lets only a few through to try it.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				out(bit(b.BreakerOpen), b.Name)
+			}
 		}},
 	{"weir_stale_retries_total", counter, []string{"backend"},
 		"Requests sent a second time because a kept connection turned out dead before it had answered anything.",

@@ -38,7 +38,7 @@ type Options struct {
 
 	// Actions by name, as POST /api/actions/NAME runs them. The context ends
 	// after ActionTimeout and when the server closes. One runs at a time.
-	Actions       map[string]func(context.Context) error
+	Actions       map[string]Action
 	ActionTimeout time.Duration // 0: 30 s
 
 	Pprof bool // serve /debug/pprof/

@@ -113,7 +113,7 @@ func TestPagesSayWhatTheyAreAskedFor(t *testing.T) {
 			return []string{"listener web is not bound", "backend api has 0 of 2 connections"}
 		},
 		Status:  func() any { return map[string]int{"answer": 42} },
-		Actions: map[string]func(context.Context) error{"drain": nil},
+		Actions: map[string]Action{"drain": nil},
 		Pprof:   true,
 	})
 	for name, c := range map[string]*http.Client{"tcp": tcp, "unix": unix} {
@@ -182,10 +182,13 @@ func TestAStatusThatIsNoJSONIsAnErrorAndNotHalfAPage(t *testing.T) {
 func TestActionsAreTakenOverAUnixSocketOnly(t *testing.T) {
 	var drains atomic.Int32
 	var log bytes.Buffer // one action runs at a time, and nothing else writes
-	_, tcp, unix, base := start(t, Options{Actions: map[string]func(context.Context) error{
-		"drain": func(context.Context) error { drains.Add(1); return nil },
-		"fail":  func(context.Context) error { return errors.New("the disk is gone") },
-		"reload": func(context.Context) error {
+	_, tcp, unix, base := start(t, Options{Actions: map[string]Action{
+		"drain": func(context.Context, func(string) string) error { drains.Add(1); return nil },
+		"say": func(_ context.Context, arg func(string) string) error {
+			return fmt.Errorf("%s and nothing%s", arg("a"), arg("x"))
+		},
+		"fail": func(context.Context, func(string) string) error { return errors.New("the disk is gone") },
+		"reload": func(context.Context, func(string) string) error {
 			return &Refusal{errors.New("weir.yaml:3:1: listeners: must not be empty")}
 		},
 	}, Log: slog.New(slog.NewTextHandler(&log, nil))})
@@ -198,9 +201,10 @@ func TestActionsAreTakenOverAUnixSocketOnly(t *testing.T) {
 		{tcp, "POST", "drain", 403, "unix socket"},
 		{tcp, "GET", "drain", 403, "unix socket"},
 		{unix, "GET", "drain", 405, "POST"},
-		{unix, "POST", "drian", 404, "there are: drain, fail, reload"},
-		{unix, "POST", "", 404, "there are: drain, fail, reload"},
+		{unix, "POST", "drian", 404, "there are: drain, fail, reload, say"},
+		{unix, "POST", "", 404, "there are: drain, fail, reload, say"},
 		{unix, "POST", "drain", 200, "drain: done"},
+		{unix, "POST", "say?a=b%20c", 500, "say failed: b c and nothing"},
 		{unix, "POST", "reload", 422, "reload failed: weir.yaml:3:1"},
 		{unix, "POST", "fail", 500, "fail failed: the disk is gone"},
 	}
@@ -220,9 +224,9 @@ func TestActionsAreTakenOverAUnixSocketOnly(t *testing.T) {
 
 func TestOneActionRunsAtATime(t *testing.T) {
 	running, finish := make(chan struct{}), make(chan struct{})
-	_, _, unix, base := start(t, Options{Actions: map[string]func(context.Context) error{
-		"slow":  func(context.Context) error { close(running); <-finish; return nil },
-		"quick": func(context.Context) error { return nil },
+	_, _, unix, base := start(t, Options{Actions: map[string]Action{
+		"slow":  func(context.Context, func(string) string) error { close(running); <-finish; return nil },
+		"quick": func(context.Context, func(string) string) error { return nil },
 	}})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -247,8 +251,11 @@ func TestOneActionRunsAtATime(t *testing.T) {
 func TestAnActionIsBoundedInTime(t *testing.T) {
 	_, _, unix, base := start(t, Options{
 		ActionTimeout: time.Millisecond,
-		Actions: map[string]func(context.Context) error{
-			"slow": func(ctx context.Context) error { <-ctx.Done(); return fmt.Errorf("drain: %w", ctx.Err()) },
+		Actions: map[string]Action{
+			"slow": func(ctx context.Context, _ func(string) string) error {
+				<-ctx.Done()
+				return fmt.Errorf("drain: %w", ctx.Err())
+			},
 		},
 	})
 	if status, body, _ := ask(t, unix, "POST", base+actionPath+"slow"); status != 504 || !strings.Contains(body, "deadline") {
@@ -257,9 +264,9 @@ func TestAnActionIsBoundedInTime(t *testing.T) {
 }
 
 func TestCloseCutsWhatDoesNotEndAndStopsActions(t *testing.T) {
-	s := New(Options{Log: quiet(), Actions: map[string]func(context.Context) error{}})
+	s := New(Options{Log: quiet(), Actions: map[string]Action{}})
 	running, stopped := make(chan struct{}), make(chan struct{})
-	s.opt.Actions["hang"] = func(ctx context.Context) error {
+	s.opt.Actions["hang"] = func(ctx context.Context, _ func(string) string) error {
 		close(running)
 		<-ctx.Done()
 		close(stopped)

@@ -26,8 +26,10 @@ type Count struct {
 type ListenerSnapshot struct {
 	Name         string
 	Accepting    bool
-	Clients      int     // connected now
-	ClientsTotal uint64  // ever accepted
+	Clients      int    // connected now
+	ClientsTotal uint64 // ever accepted
+	Unread       int    // connected, and not read from for a while
+	UnreadTotal  uint64
 	Closed       []Count // by how
 	Shed         []Count // by reason
 	Requests     []RequestCount
@@ -52,6 +54,11 @@ type BackendSnapshot struct {
 	Closed                []Count // by reason
 	StaleRetries          uint64
 	AcquireWait           hist.Snapshot // from asking for a connection to having it
+
+	Mode        int     // of degradation, 0 is normal
+	ModeChanges []Count // by the mode entered
+	InFlightMax int
+	BreakerOpen bool
 
 	MySQL *MySQLSnapshot // nil for other protocols
 }

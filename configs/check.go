@@ -28,6 +28,7 @@ func (ch *checker) run() {
 		ch.backend(&ch.c.Backends[i], fmt.Sprintf("backends[%d]", i))
 	}
 	ch.protocol()
+	ch.limits()
 	ch.unused()
 	ch.addresses()
 	ch.memory()
@@ -115,11 +116,20 @@ func (ch *checker) listener(l *Listener, path string) {
 	}
 	for i, p := range l.TrustedProxies {
 		if p.Bits() == 0 {
-			ch.warn(fmt.Sprintf("%s.trusted_proxies[%d]", path, i), "%s trusts every client's X-Forwarded-For, and anyone can write that; name the proxies in front", p)
+			ch.warn(fmt.Sprintf("%s.trusted_proxies[%d]", path, i), "%s trusts everyone to say who they are; name the proxies in front", p)
 		}
 	}
 	onlyUnix := !slices.ContainsFunc(l.Address, func(a Address) bool { return a.Network() != "unix" })
-	if onlyUnix {
+	if at := path + ".priority_header"; l.PriorityHeader != "" && len(l.TrustedProxies) == 0 && ch.good(at, path+".trusted_proxies") {
+		ch.warn(at, "has no effect without trusted_proxies: it is believed of those alone")
+	}
+	switch at := path + ".proxy_protocol"; {
+	case l.ProxyProtocol && len(l.TrustedProxies) == 0 && !onlyUnix && ch.good(path+".trusted_proxies"):
+		ch.reject(at, "needs trusted_proxies: a PROXY header from anyone could name any client")
+	case !l.ProxyProtocol && l.Protocol == ProtocolMySQL && len(l.TrustedProxies) > 0:
+		ch.warn(path+".trusted_proxies", "has no effect without proxy_protocol")
+	}
+	if onlyUnix && !l.ProxyProtocol {
 		ch.unixOnly(l, path)
 	}
 }
@@ -131,6 +141,12 @@ func (ch *checker) unixOnly(l *Listener, path string) {
 	}
 	if l.DeferAccept && ch.set[path+".defer_accept"] {
 		ch.warn(path+".defer_accept", "has no effect on unix sockets")
+	}
+	if l.Connections.PerClient > 0 || l.Connections.Rate != (Rate{}) {
+		ch.warn(path+".connections", "has no effect: clients of a unix socket have no address to tell them apart")
+	}
+	if l.Limits.PerRate != (Rate{}) && l.Limits.Per == defaultPer {
+		ch.warn(path+".limits.per_rate", "counts all clients as one: those of a unix socket have no address; write limits.per to tell them apart")
 	}
 }
 

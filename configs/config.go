@@ -75,10 +75,20 @@ type Listener struct {
 	Timeouts ClientTimeouts `key:"timeouts"`
 	// Certificate for clients that ask for TLS.
 	TLS ListenerTLS `key:"tls" only:"mysql" absent:"TLS is not offered"`
+	// How important this listener's requests are where they wait for a backend: 1 is served first, 5 is refused first.
+	Priority int `key:"priority" range:"1..5"`
+	// Field in which a proxy of trusted_proxies says a request's priority, a digit from 1 to 5. Of others it is cut.
+	PriorityHeader string `key:"priority_header" form:"header" absent:"none" only:"http"`
+	// Connections of one client.
+	Connections Connections `key:"connections" absent:"no limit"`
+	// What is let through, of all clients and of each.
+	Limits Limits `key:"limits"`
 	// Networks and addresses that may connect. Others are answered with 403 (http) or error 1130 (mysql).
 	Allow []netip.Prefix `key:"allow" absent:"everyone"`
-	// Networks and addresses of proxies whose X-Forwarded-* and Forwarded are believed. Others have theirs replaced.
-	TrustedProxies []netip.Prefix `key:"trusted_proxies" absent:"none" only:"http"`
+	// Networks and addresses of proxies in front. Their X-Forwarded-* and Forwarded are believed, others have theirs replaced; with proxy_protocol they begin each connection with a PROXY header.
+	TrustedProxies []netip.Prefix `key:"trusted_proxies" absent:"none"`
+	// Those in trusted_proxies begin each connection with a PROXY header, version 1 or 2, that names the client.
+	ProxyProtocol bool `key:"proxy_protocol"`
 	// Send X-Forwarded-For, -Proto and -Host to the backend.
 	XForwarded bool `key:"x_forwarded" only:"http"`
 	// Send Forwarded (RFC 7239) to the backend.
@@ -117,6 +127,10 @@ type Route struct {
 	SetHeader map[string]string `key:"set_header" form:"header" absent:"none" secret:"yes"`
 	// Header fields to cut from the request.
 	RemoveHeader []string `key:"remove_header" form:"header" absent:"none"`
+	// How important this route's requests are where they wait for the backend, 1 to 5.
+	Priority int `key:"priority" range:"1..5" absent:"the listener's"`
+	// What is let through on this route, besides the listener's limits.
+	Limits Limits `key:"limits"`
 }
 
 // Backend is one entry of backends.
@@ -139,6 +153,10 @@ type Backend struct {
 	MySQL MySQL `key:"mysql" only:"mysql"`
 	// TLS to the backend.
 	TLS BackendTLS `key:"tls" only:"mysql"`
+	// What is let through to this backend, from all listeners together.
+	Limits Limits `key:"limits"`
+	// Leave the backend alone for a while when half of what is asked of it fails, and find out with few requests when it is back.
+	Breaker bool `key:"breaker"`
 	// Share of requests that may be sent a second time after a reused connection was found dead. 0% means never.
 	RetryBudget Percent `key:"retry_budget" range:"0%..100%" only:"http"`
 
@@ -173,6 +191,8 @@ type Queue struct {
 	Max int `key:"max" range:"0..1000000"`
 	// Longest wait. Then 503 (http) or error 1040 (mysql).
 	Timeout time.Duration `key:"timeout"`
+	// Wait that is fine. When for 20 times as long nobody of a class waited for less, the newest of the class are served first, and who has waited for twice as long is refused.
+	Target time.Duration `key:"target" range:"1ms..10s" absent:"waiting is as good as any, up to timeout"`
 }
 
 // Dial bounds the making of new connections.

@@ -36,6 +36,8 @@ type User struct {
 	NoPassword bool `key:"no_password" oneof:"secret"`
 	// Most backend connections of this user at one time.
 	MaxOpen int `key:"max_open" range:"1..65535" absent:"pool.max_open alone"`
+	// How important this user's sessions are where they wait for a connection, 1 to 5.
+	Priority int `key:"priority" range:"1..5" absent:"the listener's"`
 	// Networks and addresses from which clients may log in as this user: the server sees weir's address in place of theirs. Others are answered as with a wrong password.
 	Allow []netip.Prefix `key:"allow" absent:"everyone"`
 

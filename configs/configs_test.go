@@ -199,11 +199,16 @@ func TestEveryKeyIsDocumentedWithItsDefault(t *testing.T) {
 			rows[strings.TrimSuffix(key, "`")] = cells[1]
 		}
 	}
-	def := Default()
+	def, seen := Default(), map[string]bool{}
 	walkSchema(reflect.TypeFor[Config](), "", func(path string, f field) {
 		if !isLeaf(f.typ) && f.typ.Kind() == reflect.Struct || strings.HasSuffix(path, "[]") {
 			return
 		}
+		row := path
+		if _, key, ok := strings.Cut(path, "].limits."); ok {
+			row = "limits." + key // one table, wherever the block stands
+		}
+		seen[row] = true
 		want := ""
 		switch {
 		case f.need:
@@ -218,15 +223,17 @@ func TestEveryKeyIsDocumentedWithItsDefault(t *testing.T) {
 				want += " for http, `" + mysql + "` for mysql"
 			}
 		}
-		switch have, ok := rows[path]; {
+		switch have, ok := rows[row]; {
 		case !ok:
 			t.Errorf("docs/config.md has no row for %s", path)
 		case want != "" && have != want && path != "backends[].dial.rate":
 			t.Errorf("docs/config.md: default of %s is %q, want %q", path, have, want)
 		}
-		delete(rows, path)
 	})
 	for path := range rows {
+		if seen[path] {
+			continue
+		}
 		t.Errorf("docs/config.md has a row for %s, which is no key", path)
 	}
 }

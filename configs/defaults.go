@@ -65,6 +65,8 @@ func newElement(t reflect.Type, protocol string) reflect.Value {
 		v.Set(reflect.ValueOf(ofProtocol(defaultsOf().Listeners, protocol)))
 	case reflect.TypeFor[Backend]():
 		v.Set(reflect.ValueOf(ofProtocol(defaultsOf().Backends, protocol)))
+	case reflect.TypeFor[Route]():
+		v.Addr().Interface().(*Route).Limits.complete()
 	}
 	for _, f := range fieldsOf(t) {
 		if f.need || f.oneof != "" {
@@ -97,14 +99,17 @@ const (
 func (c *Config) complete() {
 	for i := range c.Backends {
 		b := &c.Backends[i]
+		b.Limits.complete()
 		if b.Dial.Rate == (Rate{}) {
 			b.Dial.Rate = Rate{Count: int64(max(leastDialRate, dialRatePerOpen*b.Pool.MaxOpen)), Per: time.Second}
 		}
 	}
 	for i := range c.Listeners {
+		c.Listeners[i].Limits.complete()
 		for j := range c.Listeners[i].Routes {
 			r := &c.Listeners[i].Routes[j]
 			r.Host = strings.ToLower(r.Host)
+			r.Limits.complete()
 			if r.Path == "" {
 				r.Path = "/"
 			}

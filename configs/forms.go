@@ -21,6 +21,8 @@ var forms = map[string]func(string) error{
 	"admin":  adminForm,
 	"socket": socketForm,
 
+	"per": perForm,
+
 	"logfile": logFileForm,
 	"file":    fileForm,
 
@@ -52,6 +54,18 @@ func tokenForm(s string) error {
 		return fmt.Errorf("%q must be 1 to 255 letters, digits or %s (a token of RFC 9110)", clip(s), tokenMarks)
 	}
 	return nil
+}
+
+// perForm takes what a limit can count by.
+func perForm(s string) error {
+	switch field, isHeader := strings.CutPrefix(s, perHeader); {
+	case s == "client" || s == "user":
+		return nil
+	case !isHeader:
+		return fmt.Errorf("%q must be client, user (mysql) or header:NAME, such as header:X-Api-Key", clip(s))
+	default:
+		return tokenForm(field)
+	}
 }
 
 // hostForm takes what a Host header can be compared with: a name, an IP

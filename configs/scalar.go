@@ -45,6 +45,8 @@ func parseText(s string, t reflect.Type) (reflect.Value, error) {
 		v, err = parseRate(s)
 	case percentType:
 		v, err = parsePercent(s)
+	case inFlightType:
+		v, err = parseInFlight(s)
 	case addressType:
 		v, err = parseAddress(s)
 	case prefixType:
@@ -109,7 +111,7 @@ func checkWord(s string, words []string) error {
 // checkRange compares v with the bounds in the field's tag, which are written
 // in the units of the value.
 func checkRange(v reflect.Value, text string, f field) error {
-	if f.least == "" {
+	if f.least == "" || v.Interface() == InFlightAuto {
 		return nil
 	}
 	least, err := parseText(f.least, v.Type())

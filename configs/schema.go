@@ -71,6 +71,7 @@ var (
 	sizeType     = reflect.TypeFor[Size]()
 	rateType     = reflect.TypeFor[Rate]()
 	percentType  = reflect.TypeFor[Percent]()
+	inFlightType = reflect.TypeFor[InFlight]()
 	addressType  = reflect.TypeFor[Address]()
 	prefixType   = reflect.TypeFor[netip.Prefix]()
 	hiddenType   = reflect.TypeFor[Hidden]()

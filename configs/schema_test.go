@@ -54,7 +54,7 @@ func marshal(v any) ([]byte, error) {
 func comments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, name := range []string{"config.go", "config_mysql.go"} {
+	for _, name := range []string{"config.go", "config_mysql.go", "config_limits.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
@@ -215,6 +215,8 @@ func scalarSchema(typ reflect.Type, f field) object {
 		return text(`^[0-9]+(B|KiB|MiB|GiB)$`)
 	case rateType:
 		return text(`^[1-9][0-9]*/(s|m|h)$`)
+	case inFlightType:
+		return object{{"oneOf", []object{{{"const", "auto"}}, {{"type", "integer"}, {"minimum", json.Number(f.least)}, {"maximum", json.Number(f.most)}}}}}
 	case percentType:
 		return text(`^[0-9]{1,3}(\.[0-9]{1,2})?%$`)
 	}

@@ -19,14 +19,14 @@ type line struct {
 
 func newLine(max int, patience time.Duration) *line {
 	l := &line{}
-	l.Queue = NewQueue[int](l, max, patience, func(string) { l.left++ })
+	l.Queue = NewQueue[int](l, max, patience, func(*Waiter[int, string], error) { l.left++ })
 	return l
 }
 
 func (l *line) join(ctx context.Context, want string, since time.Time, extra int) (*Waiter[int, string], error) {
 	l.Lock()
 	defer l.Unlock()
-	return l.Join(ctx, want, since, extra)
+	return l.Join(ctx, want, ClassDefault, since, extra)
 }
 
 func (l *line) wait(ctx context.Context, want string) (int, error) {
@@ -37,12 +37,12 @@ func (l *line) wait(ctx context.Context, want string) (int, error) {
 	return l.Await(w)
 }
 
-// serve gives v to the oldest who takes it.
+// serve gives v to the first who takes it.
 func (l *line) serve(v int) bool {
 	l.Lock()
 	defer l.Unlock()
-	for w := l.Oldest(); w != nil; w = l.Oldest() {
-		if l.Claim(w) {
+	for w := l.First(); w != nil; w = l.First() {
+		if l.Claim(w, 0) {
 			l.Give(w, v)
 			return true
 		}
@@ -205,7 +205,7 @@ func TestQueueOneWhoComesAgainGetsItsPlaceAndDeadlineBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Lock()
-		if l.Oldest() != w || w.Newer().Want != "younger" || l.Newest().Older() != w {
+		if l.First() != w || l.Next(w).Want != "younger" {
 			t.Error("it is not before the younger one")
 		}
 		l.Unlock()

@@ -9,6 +9,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 func TestAcquireDialsOnceAndThenReuses(t *testing.T) {
@@ -132,7 +133,7 @@ func TestAcquireFailsWhenTheQueueIsFull(t *testing.T) {
 	bubble(t, func(o *Options) { o.MaxOpen, o.QueueMax = 1, 1 }, func(x fixture) {
 		l := x.get("")
 		w := x.waits("")
-		_, err := x.Acquire(x.Context(), "")
+		_, err := x.Acquire(x.Context(), "", limiter.ClassDefault)
 		if !errors.Is(err, ErrQueueFull) || !strings.Contains(err.Error(), "queue.max") {
 			t.Errorf("got %v", err)
 		}
@@ -148,7 +149,7 @@ func TestWithoutAQueueOneMayStillWaitForItsOwnDial(t *testing.T) {
 	bubble(t, func(o *Options) { o.MaxOpen, o.QueueMax = 2, 0 }, func(x fixture) {
 		x.b.set(100*time.Millisecond, nil)
 		a, b := x.waits(""), x.waits("")
-		if _, err := x.Acquire(x.Context(), ""); !errors.Is(err, ErrQueueFull) {
+		if _, err := x.Acquire(x.Context(), "", limiter.ClassDefault); !errors.Is(err, ErrQueueFull) {
 			t.Errorf("third: %v", err)
 		}
 		pass(time.Second / 2)
@@ -195,7 +196,7 @@ func TestACancelledAcquireDoesNotCancelItsDial(t *testing.T) {
 		x.b.set(300*time.Millisecond, nil)
 		ctx, cancel := context.WithTimeout(x.Context(), 100*time.Millisecond)
 		defer cancel()
-		if _, err := x.Acquire(ctx, ""); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := x.Acquire(ctx, "", limiter.ClassDefault); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
 		pass(time.Second / 2)
@@ -210,7 +211,7 @@ func TestAcquireWithAnEndedContextTakesNothing(t *testing.T) {
 		x.get("").Release()
 		ctx, cancel := context.WithCancel(x.Context())
 		cancel()
-		if l, err := x.Acquire(ctx, ""); !errors.Is(err, context.Canceled) || l.Valid() {
+		if l, err := x.Acquire(ctx, "", limiter.ClassDefault); !errors.Is(err, context.Canceled) || l.Valid() {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -219,7 +220,7 @@ func TestAcquireWithAnEndedContextTakesNothing(t *testing.T) {
 func TestAcquireFreshWaitsForANewConnection(t *testing.T) {
 	bubble(t, func(o *Options) { o.MaxOpen = 2 }, func(x fixture) {
 		x.get("").Release()
-		l, err := x.AcquireFresh(x.Context(), "")
+		l, err := x.AcquireFresh(x.Context(), "", limiter.ClassDefault)
 		if err != nil || l.Reused() {
 			t.Fatalf("reused, %v", err)
 		}
@@ -227,7 +228,7 @@ func TestAcquireFreshWaitsForANewConnection(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		// At the bound the idle one makes room.
-		m, err := x.AcquireFresh(x.Context(), "")
+		m, err := x.AcquireFresh(x.Context(), "", limiter.ClassDefault)
 		if err != nil || m.Reused() {
 			t.Fatalf("reused, %v", err)
 		}

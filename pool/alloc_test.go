@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"weir/limiter"
 )
 
 // perUser is what a pool for MySQL has for Options.Group.
@@ -28,7 +30,7 @@ func TestAcquireOfAnIdleConnectionAllocatesNothing(t *testing.T) {
 	for name, group := range map[string]func(string) (string, int){"": nil, "app/1": perUser} {
 		p, ctx := steadyPool(t, 4, group), context.Background()
 		n := testing.AllocsPerRun(10000, func() {
-			l, err := p.Acquire(ctx, name)
+			l, err := p.Acquire(ctx, name, limiter.ClassDefault)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -55,7 +57,7 @@ func waitingAllocatesNothing(t *testing.T, key string, p *Pool) {
 	next := make(chan Lease)
 	go func() {
 		for range next {
-			l, err := p.Acquire(ctx, key)
+			l, err := p.Acquire(ctx, key, limiter.ClassDefault)
 			if err != nil {
 				t.Error(err)
 			}
@@ -64,7 +66,7 @@ func waitingAllocatesNothing(t *testing.T, key string, p *Pool) {
 		}
 	}()
 	n := testing.AllocsPerRun(2000, func() {
-		l, err := p.Acquire(ctx, key)
+		l, err := p.Acquire(ctx, key, limiter.ClassDefault)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +93,7 @@ func BenchmarkAcquireRelease(b *testing.B) {
 	p, ctx := steadyPool(b, 4, nil), context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		l, err := p.Acquire(ctx, "")
+		l, err := p.Acquire(ctx, "", limiter.ClassDefault)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -103,7 +105,7 @@ func BenchmarkAcquireReleaseInAGroup(b *testing.B) {
 	p, ctx := steadyPool(b, 4, perUser), context.Background()
 	b.ReportAllocs()
 	for b.Loop() {
-		l, err := p.Acquire(ctx, "app/1")
+		l, err := p.Acquire(ctx, "app/1", limiter.ClassDefault)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -116,7 +118,7 @@ func BenchmarkAcquireReleaseParallel(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			l, err := p.Acquire(ctx, "")
+			l, err := p.Acquire(ctx, "", limiter.ClassDefault)
 			if err != nil {
 				b.Error(err)
 				return
@@ -133,7 +135,7 @@ func BenchmarkHandOver(b *testing.B) {
 	b.SetParallelism(16)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			l, err := p.Acquire(ctx, "")
+			l, err := p.Acquire(ctx, "", limiter.ClassDefault)
 			if err != nil {
 				b.Error(err)
 				return

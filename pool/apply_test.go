@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/internal/reason"
+	"weir/limiter"
 )
 
 func (x fixture) apply(change func(*Options)) {
@@ -143,7 +144,7 @@ func TestCloseFailsWaitersAndAwaitsTheLeased(t *testing.T) {
 		if r, ok := x.done(w); !ok || !errors.Is(r.err, ErrClosed) {
 			t.Errorf("waiter: %v, %v", ok, r.err)
 		}
-		if _, err := x.Acquire(x.Context(), ""); !errors.Is(err, ErrClosed) {
+		if _, err := x.Acquire(x.Context(), "", limiter.ClassDefault); !errors.Is(err, ErrClosed) {
 			t.Errorf("Acquire: %v", err)
 		}
 		if _, err := x.Reserve(x.Context(), ""); !errors.Is(err, ErrClosed) {

@@ -13,7 +13,7 @@ import (
 // conn is one backend connection, from its dial to its close. Its fields belong
 // to the pool's lock, but for sock and attached, which belong to whoever holds
 // the connection: the dialer, the holder of the lease, the reaper while it
-// looks, the goroutine that closes it.
+// looks, the goroutine that closes it. So does waited, which is the holder's.
 type conn struct {
 	pool *Pool
 	key  *keyed   // nil for a reserved connection
@@ -32,6 +32,9 @@ type conn struct {
 	idleSince time.Duration
 	why       reason.Close
 	condemned bool // see Pool.condemn
+	cold      bool // was idle for longer than the backend allows when it was leased
+
+	waited time.Duration // the holder, for this lease
 
 	older, newer *conn // in the idle list
 
@@ -52,20 +55,29 @@ func (c *conn) expires(life time.Duration) time.Duration {
 	return c.born + life + life/1000*time.Duration(c.jitter)
 }
 
-// idleList has the idle connections of all keys, newest first. The oldest of
-// all is also the lowest on its key's stack, because both are in order of time.
+// idleList has the idle connections of all keys, newest first, by idleSince.
 type idleList struct {
 	newest, oldest *conn
 }
 
+// push puts c where idleSince says: at the newest end, but for one that was
+// leased for a moment and not used.
 func (l *idleList) push(c *conn) {
-	c.older = l.newest
-	if l.newest != nil {
-		l.newest.newer = c
-	} else {
-		l.oldest = c
+	after := l.newest
+	for after != nil && c.idleSince < after.idleSince {
+		after = after.older
 	}
-	l.newest = c
+	c.older = after
+	if after != nil {
+		c.newer, after.newer = after.newer, c
+	} else {
+		c.newer, l.oldest = l.oldest, c
+	}
+	if c.newer != nil {
+		c.newer.older = c
+	} else {
+		l.newest = c
+	}
 }
 
 func (l *idleList) remove(c *conn) {

@@ -26,9 +26,15 @@ func (p *Pool) plan() {
 	// A group's own idle ones first: they make room in the group and in the
 	// pool. Then those who have room in their group, or will, need places in
 	// the pool; and only those who have it now are of use to a dialer.
-	p.makeRoom()
-	p.closeColdest(nil, p.need-p.short-p.coming(), reason.CloseKeyNeeded)
-	useful := min(p.need-p.late+warmNeed, p.opts.MaxOpen-p.main.open)
+	useful := 0
+	if p.bounded() {
+		useful = p.ration()
+	} else {
+		p.makeRoom()
+		p.closeColdest(nil, p.need-p.short-p.coming(), reason.CloseKeyNeeded)
+		useful = p.need - p.late
+	}
+	useful = min(useful+warmNeed, p.opts.MaxOpen-p.main.open)
 	for p.dialers < p.mostDialers() && p.dialers-p.main.n[dialing] < useful {
 		p.dialers++
 		p.group.Go(p.dial)
@@ -76,6 +82,10 @@ func (p *Pool) dial() {
 		c := &conn{pool: p, key: k, opts: p.opts, book: &p.main, born: p.now()}
 		p.main.enter()
 		k.enter()
+		if k.granted > 0 {
+			k.granted--
+			p.granted--
+		}
 		p.count.opens[why]++
 		p.mu.Unlock()
 
@@ -113,30 +123,51 @@ func (c *conn) connect(ctx context.Context, key string, why reason.Open) error {
 	return err
 }
 
-// nextDial says for which key to dial: that of the oldest waiter for whom no
+// nextDial says for which key to dial: that of the first waiter for whom no
 // connection is on the way and whose group has room, else the warm key. mu is
 // held.
 func (p *Pool) nextDial() (*keyed, reason.Open, bool) {
 	if p.closed || p.hold.active(p.now()) || p.main.open >= p.opts.MaxOpen {
 		return nil, 0, false
 	}
-	if p.need > p.late {
-		p.scan++
-		for w := p.queue.Oldest(); w != nil; w = w.Newer() {
-			k := w.Want.key
-			if k.group.full() || p.provided(w) {
-				continue
-			}
-			if w.Want.fresh {
-				return k, reason.OpenFresh, true
-			}
-			return k, reason.OpenDemand, true
+	if w := p.firstInNeed(); w != nil {
+		if w.Want.fresh {
+			return w.Want.key, reason.OpenFresh, true
 		}
+		return w.Want.key, reason.OpenDemand, true
 	}
 	if p.warmNeed() > 0 {
 		return p.keyed(p.opts.WarmKey), reason.OpenMinIdle, true
 	}
 	return nil, 0, false
+}
+
+// firstInNeed is the first waiter that may be dialled for now, but of its class
+// one whose key had a place freed for it comes before. mu is held.
+func (p *Pool) firstInNeed() (first *waiter) {
+	if p.need <= p.late {
+		return nil
+	}
+	bounded, room, turn := p.bounded(), p.room()-p.main.n[dialing], 0
+	if bounded && room <= 0 && p.passed == 0 {
+		return nil
+	}
+	p.scan++
+	for w := p.queue.First(); w != nil; w = p.queue.Next(w) {
+		turn++
+		k := w.Want.key
+		switch {
+		case first != nil && w.Level() > first.Level():
+			return first
+		case p.provided(w) || k.group.full():
+		case bounded && !p.entitled(w, room, turn):
+		case p.granted == 0 || k.granted > 0:
+			return w
+		case first == nil:
+			first = w
+		}
+	}
+	return first
 }
 
 // arrived finds the first use for a connection just dialled. mu is held.
@@ -145,12 +176,13 @@ func (p *Pool) arrived(c *conn) {
 	p.answered()
 	c.key.hold.ok()
 	p.count.dials[DialOK]++
+	dialled := c.born
 	c.born, c.idleSince = now, now
 	c.jitter = p.rand.Int64N(201) - 100
 	c.key.register(c)
 	if why, ok := p.unwanted(c, now); ok {
 		p.close(c, why)
-	} else if !p.handOver(c) {
+	} else if !p.handOver(c, now-dialled) {
 		p.stack(c)
 	}
 	p.noteWarm()
@@ -180,13 +212,13 @@ func (p *Pool) failed(c *conn, err error) *DialError {
 	}
 	hold.fail(e, now)
 	k.recount()
-	for w := p.queue.Oldest(); w != nil; {
-		newer := w.Newer()
+	for w := p.queue.First(); w != nil; {
+		next := p.queue.Next(w)
 		if err := p.hopeless(w.Want, now); err != nil {
 			p.queue.Fail(w, err)
 			p.count.failedFast++
 		}
-		w = newer
+		w = next
 	}
 	p.ringAt(hold.until, now)
 	p.forget(k)

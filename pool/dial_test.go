@@ -17,6 +17,7 @@ import (
 	"weir/internal/oplog"
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 func noPort(string) error {
@@ -74,7 +75,7 @@ func TestAKilledBackendSeesAtMostTheDialRate(t *testing.T) {
 					ctx, cancel := context.WithTimeout(x.Context(), time.Second)
 					go func() {
 						defer cancel()
-						x.Acquire(ctx, "")
+						x.Acquire(ctx, "", limiter.ClassDefault)
 					}()
 				}
 				pass(100 * time.Millisecond)
@@ -94,7 +95,7 @@ func TestServiceReturnsWithinASecondOfTheBackend(t *testing.T) {
 	bubble(t, nil, func(x fixture) {
 		x.b.set(0, refuse)
 		for range 100 {
-			if _, err := x.Acquire(x.Context(), ""); !errors.Is(err, errRefused) {
+			if _, err := x.Acquire(x.Context(), "", limiter.ClassDefault); !errors.Is(err, errRefused) {
 				t.Fatalf("got %v", err)
 			}
 			pass(37 * time.Millisecond)
@@ -102,7 +103,7 @@ func TestServiceReturnsWithinASecondOfTheBackend(t *testing.T) {
 		x.b.set(0, nil)
 		back := time.Now()
 		for {
-			l, err := x.Acquire(x.Context(), "")
+			l, err := x.Acquire(x.Context(), "", limiter.ClassDefault)
 			if err == nil {
 				l.Release()
 				break
@@ -194,7 +195,7 @@ func TestHoldDownDoublesToItsLimitAndDialsOneAtATime(t *testing.T) {
 func TestLocalErrorsDoNotBlameTheBackend(t *testing.T) {
 	bubble(t, nil, func(x fixture) {
 		x.b.set(0, noPort)
-		_, err := x.Acquire(x.Context(), "")
+		_, err := x.Acquire(x.Context(), "", limiter.ClassDefault)
 		if !errors.Is(err, ErrLocal) || !errors.Is(err, syscall.EADDRNOTAVAIL) || !strings.Contains(err.Error(), "ip_local_port_range") {
 			t.Errorf("got %v", err)
 		}
@@ -233,7 +234,7 @@ func TestAKeyErrorHoldsDownItsKeyAlone(t *testing.T) {
 			return nil
 		})
 		for range 2 {
-			_, err := x.Acquire(x.Context(), "bad")
+			_, err := x.Acquire(x.Context(), "bad", limiter.ClassDefault)
 			if e, ok := errors.AsType[*DialError](err); !ok || !e.KeyOnly {
 				t.Errorf("got %v", err)
 			}
@@ -243,7 +244,7 @@ func TestAKeyErrorHoldsDownItsKeyAlone(t *testing.T) {
 		}
 		x.get("good").Release()
 		pass(50 * time.Millisecond)
-		if _, err := x.Acquire(x.Context(), "bad"); err == nil {
+		if _, err := x.Acquire(x.Context(), "bad", limiter.ClassDefault); err == nil {
 			t.Error("no error")
 		}
 		if s := x.Stats(); s.Dials[DialDenied] != 2 || s.DialFailures != 0 {
@@ -253,7 +254,7 @@ func TestAKeyErrorHoldsDownItsKeyAlone(t *testing.T) {
 		if n := x.Stats().Keys; n != 1 {
 			t.Errorf("%d keys are remembered", n)
 		}
-		x.Acquire(x.Context(), "bad")
+		x.Acquire(x.Context(), "bad", limiter.ClassDefault)
 		x.apply(func(o *Options) { o.Stamp = "another password" })
 		settle()
 		if n := x.Stats().Keys; n != 0 {
@@ -352,7 +353,7 @@ func TestHooksSeeEverySocketOnce(t *testing.T) {
 		}
 		s.Close()
 		x.b.set(0, refuse)
-		x.Acquire(x.Context(), "b")
+		x.Acquire(x.Context(), "b", limiter.ClassDefault)
 		x.closeAll()
 		if opened.Load() != 3 || closed.Load() != 3 {
 			t.Errorf("%d opened, %d closed", opened.Load(), closed.Load())
@@ -370,7 +371,7 @@ func TestFailuresAreLoggedFolded(t *testing.T) {
 	bubble(t, set, func(x fixture) {
 		x.b.set(0, refuse)
 		for range 250 {
-			x.Acquire(x.Context(), "")
+			x.Acquire(x.Context(), "", limiter.ClassDefault)
 			pass(100 * time.Millisecond)
 		}
 		x.b.set(0, nil)
@@ -494,7 +495,7 @@ func TestWhoGetsNoReservedSocketIsToldItsKeys(t *testing.T) {
 func TestAReservedDialEndsHoldDown(t *testing.T) {
 	bubble(t, nil, func(x fixture) {
 		x.b.set(0, refuse)
-		x.Acquire(x.Context(), "")
+		x.Acquire(x.Context(), "", limiter.ClassDefault)
 		if _, err := x.Reserve(x.Context(), ""); !errors.Is(err, errRefused) {
 			t.Errorf("got %v", err)
 		}

@@ -15,6 +15,7 @@ import (
 var (
 	ErrQueueFull    = limiter.ErrQueueFull
 	ErrQueueTimeout = limiter.ErrQueueTimeout
+	ErrShed         = limiter.ErrShed
 	ErrClosed       = errors.New("pool is closed")
 )
 
@@ -95,7 +96,9 @@ func localHint(err error) string {
 }
 
 // explain wraps what ended a wait.
-func (o *Options) explain(err error) error { return o.explainWait(err, nil) }
+func (o *Options) explain(err error) error { return o.explainWait(err, o.bound) }
+
+func (o *Options) bound() string { return fmt.Sprintf("%d connections (pool.max_open)", o.MaxOpen) }
 
 // explainSide wraps what ended the wait for a reserved connection.
 func (o *Options) explainSide(err error) error {
@@ -110,15 +113,8 @@ func (o *Options) explainSide(err error) error {
 	return o.explain(err)
 }
 
-// explainWait wraps what ended the wait of one of g. It names the bound in the
-// way: as long as g is full, a place in the pool is of no use.
-func (o *Options) explainWait(err error, g *group) error {
-	bound := func() string {
-		if g.full() {
-			return fmt.Sprintf("%d connections of %q (users[].max_open)", g.most, g.name)
-		}
-		return fmt.Sprintf("%d connections (pool.max_open)", o.MaxOpen)
-	}
+// explainWait wraps what ended the wait for one of bound.
+func (o *Options) explainWait(err error, bound func() string) error {
 	switch {
 	case errors.Is(err, ErrQueueFull):
 		return fmt.Errorf("backend %q: %w: %d may wait (queue.max) for %s",
@@ -126,6 +122,9 @@ func (o *Options) explainWait(err error, g *group) error {
 	case errors.Is(err, ErrQueueTimeout):
 		return fmt.Errorf("backend %q: %w: %v (queue.timeout) for one of %s",
 			o.Name, ErrQueueTimeout, o.QueueTimeout, bound())
+	case errors.Is(err, ErrShed):
+		return fmt.Errorf("backend %q: %w: %d may wait (queue.max), and under overload nobody for longer than 2 x queue.target",
+			o.Name, ErrShed, o.QueueMax)
 	default:
 		if _, ok := errors.AsType[*DialError](err); ok {
 			return err // names the backend itself

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"weir/limiter"
 )
 
 func TestFailingIsFromTheFirstFailedDialToTheNextAnswer(t *testing.T) {
@@ -14,7 +16,7 @@ func TestFailingIsFromTheFirstFailedDialToTheNextAnswer(t *testing.T) {
 		"denied": func(x fixture) {
 			x.b.set(0, denied)
 			pass(time.Second)
-			if _, err := x.Acquire(x.Context(), ""); err == nil {
+			if _, err := x.Acquire(x.Context(), "", limiter.ClassDefault); err == nil {
 				t.Error("no error")
 			}
 		},
@@ -31,12 +33,12 @@ func TestFailingIsFromTheFirstFailedDialToTheNextAnswer(t *testing.T) {
 		bubble(t, nil, func(x fixture) {
 			held := x.get("")
 			x.b.set(0, denied)
-			if _, err := x.Acquire(x.Context(), "other"); err == nil || x.Failing() {
+			if _, err := x.Acquire(x.Context(), "other", limiter.ClassDefault); err == nil || x.Failing() {
 				t.Errorf("%s: failing for one key: %v", name, err)
 			}
 			x.b.set(0, refuse)
 			pass(time.Second)
-			if _, err := x.Acquire(x.Context(), "third"); err == nil || !x.Failing() {
+			if _, err := x.Acquire(x.Context(), "third", limiter.ClassDefault); err == nil || !x.Failing() {
 				t.Errorf("%s: not failing: %v", name, err)
 			}
 			pass(time.Minute) // hold-down is over, but nobody has tried

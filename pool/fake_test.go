@@ -12,6 +12,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 // fakeConn is a connection of a fakeBackend. What Look sees is set by the test.
@@ -206,7 +207,7 @@ func (x fixture) closeAll() {
 
 func (x fixture) get(key string) Lease {
 	x.Helper()
-	l, err := x.Acquire(context.Background(), key)
+	l, err := x.Acquire(context.Background(), key, limiter.ClassDefault)
 	if err != nil {
 		x.Fatalf("Acquire(%q): %v", key, err)
 	}
@@ -234,7 +235,7 @@ func (x fixture) asks(ctx context.Context, key string, fresh bool) <-chan result
 	out := make(chan result, 1)
 	began := time.Now()
 	go func() {
-		l, err := x.acquire(ctx, key, fresh)
+		l, err := x.acquire(ctx, key, limiter.ClassDefault, fresh)
 		out <- result{l, err, time.Since(began)}
 	}()
 	settle()

@@ -1,66 +1,67 @@
 package pool
 
 import (
+	"time"
+
 	"weir/internal/reason"
 	"weir/limiter"
 )
 
 type waiter = limiter.Waiter[Lease, want]
 
-// mostPassed is how many times a waiter may see a younger one served with a
-// connection of another key before it gets the place instead. Smaller values
-// close and dial more where keys compete, larger ones let the rare key wait.
-const mostPassed = 8
-
-// giveBack finds the next use for c, whose exchange is over: a waiter, the idle
-// stack, or its end. mu is held.
+// giveBack finds the next use for c, whose exchange is over. mu is held.
 func (p *Pool) giveBack(c *conn) {
 	now := p.now()
-	if why, ok := p.unwanted(c, now); ok {
-		p.close(c, why)
-		return
-	}
 	c.used = true
 	c.idleSince = now
-	if p.starving(c) {
-		p.close(c, reason.CloseKeyNeeded)
-		return
-	}
-	if p.handOver(c) {
-		p.count.handOvers++
-		return
-	}
-	p.stack(c)
+	p.passOn(c, now)
 }
 
-// handOver gives c to the oldest waiter it fits, if there is one. mu is held,
-// and c is acquired as far as puddle knows.
-func (p *Pool) handOver(c *conn) bool {
-	w := p.claim(c)
+// passOn finds the next use for c, whose lease is over: a waiter, the idle
+// stack, or its end. mu is held.
+func (p *Pool) passOn(c *conn, now time.Duration) {
+	if why, ok := p.unwanted(c, now); ok {
+		p.close(c, why)
+	} else if p.starving(c) {
+		p.close(c, reason.CloseKeyNeeded)
+	} else if p.handOver(c, 0) {
+		p.count.handOvers++
+		return
+	} else {
+		p.stack(c)
+	}
+	p.serve()
+}
+
+// handOver gives c to the first waiter it fits, if there is one. made is how long
+// its dial took, if it comes from there. mu is held, and c is acquired as far as
+// puddle knows.
+func (p *Pool) handOver(c *conn, made time.Duration) bool {
+	w := p.claim(c, made)
 	if w != nil {
 		p.give(w, c)
 	}
 	return w != nil
 }
 
-// claim takes the oldest waiter that c fits out of the queue, or returns nil.
-// Those before it that c's place would have helped were passed over. After it,
+// claim takes the first waiter that c fits out of the queue, or returns nil if
+// there is none, or if one before it is to have an idle connection. After it,
 // give must follow.
-func (p *Pool) claim(c *conn) *waiter {
-	if c.key.waiting == 0 {
+func (p *Pool) claim(c *conn, made time.Duration) *waiter {
+	if c.key.waiting == 0 || !p.roomFor(c) {
 		return nil // a full group's waiters can make the queue long
 	}
-	for w := p.queue.Oldest(); w != nil; {
-		newer := w.Newer()
-		if w.Want.fits(c) && p.queue.Claim(w) {
-			for o := p.queue.Oldest(); o != newer; o = o.Newer() {
-				if o.Want.key.group.useful(c) {
-					o.Passed++
-				}
+	for w := p.queue.First(); w != nil; {
+		next := p.queue.Next(w)
+		if w.Want.fits(c) {
+			if p.queue.Claim(w, made) {
+				p.pass(next, c)
+				return w
 			}
-			return w
+		} else if p.kept(w) {
+			return nil
 		}
-		w = newer
+		w = next
 	}
 	return nil
 }
@@ -68,58 +69,6 @@ func (p *Pool) claim(c *conn) *waiter {
 func (p *Pool) give(w *waiter, c *conn) {
 	c.to(leased)
 	p.queue.Give(w, c.lease())
-}
-
-// starving says whether c's place should go to an older waiter it does not fit,
-// who has been passed over too often or has used up half of its patience. Such
-// a waiter gets a dial as soon as a place is free: nextDial goes by age. So
-// those for whom a place is about to be free need no other, and those whose
-// group is full need one of their own group's.
-func (p *Pool) starving(c *conn) bool {
-	if p.need == 0 || p.hold.active(p.now()) {
-		return false
-	}
-	ours, coming := c.key.group, p.coming()
-	if p.need-p.short <= coming && (ours == nil || ours.short == 0) {
-		return false // whoever c's place would do for gets another
-	}
-	p.scan++
-	for w := p.queue.Oldest(); w != nil && !w.Want.fits(c); w = w.Newer() {
-		if p.provided(w) {
-			continue
-		}
-		g := w.Want.key.group
-		if g != nil && g.scan != p.scan {
-			g.scan, g.left = p.scan, g.coming()
-		}
-		full := g != nil && g.left == 0
-		switch {
-		case coming > 0 && !full:
-			coming--
-			if g != nil {
-				g.left--
-			}
-		case full && g != ours:
-		case w.Passed >= mostPassed || w.Waited() > p.opts.QueueTimeout/2:
-			return true
-		}
-	}
-	return false
-}
-
-// provided says whether a connection for w is on its way already: those under
-// way for a key are for its oldest waiters. It is asked of one waiter after the
-// other, from the oldest on, after scan was raised.
-func (p *Pool) provided(w *waiter) bool {
-	k := w.Want.key
-	if k.need == 0 {
-		return true
-	}
-	if k.scan != p.scan {
-		k.scan, k.seen = p.scan, 0
-	}
-	k.seen++
-	return k.seen <= k.n[dialing]+k.n[looking]
 }
 
 // coming is how many places are free or about to be.

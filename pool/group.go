@@ -20,8 +20,8 @@ type group struct {
 	// and nextDial from looking at every group.
 	short, late, closable int
 
-	scan, left int   // see Pool.starving
-	errFull    error // built at the first refusal
+	scan, left, free int   // see Pool.starving and Pool.ration
+	errFull          error // built at the first refusal
 }
 
 // grouped returns the group of key, made if need be, with one more key in it;

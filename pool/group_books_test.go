@@ -10,6 +10,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 // audit counts everything anew and compares it with the books, which must be
@@ -18,7 +19,7 @@ func audit(p *Pool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	waits := make(map[*keyed]int)
-	for w := p.queue.Oldest(); w != nil; w = w.Newer() {
+	for w := p.queue.First(); w != nil; w = p.queue.Next(w) {
 		waits[w.Want.key]++
 	}
 	var need, open, short, late, closable, idles int
@@ -97,7 +98,7 @@ func auditRest(p *Pool) error {
 	now, soon := make(map[string]int), make(map[string]int) // places left, by group
 	mayDial, mayCome := 0, 0
 	p.scan++
-	for w := p.queue.Oldest(); w != nil; w = w.Newer() {
+	for w := p.queue.First(); w != nil; w = p.queue.Next(w) {
 		k := w.Want.key
 		name, most := p.opts.group(k.name)
 		if _, ok := now[name]; !ok && most > 0 {
@@ -248,7 +249,7 @@ func groupWalk(t *testing.T, seed uint64) (dials int) {
 				out := make(chan result, 1)
 				go func() {
 					defer cancel()
-					l, err := x.acquire(ctx, key, fresh)
+					l, err := x.acquire(ctx, key, limiter.ClassDefault, fresh)
 					out <- result{Lease: l, err: err}
 				}()
 				pending = append(pending, out)

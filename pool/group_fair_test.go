@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 func TestAWaiterInAFullGroupIsPassedOverEightTimesAtMost(t *testing.T) {
@@ -105,7 +106,7 @@ func TestTwoKeysOfAFullGroupDoNotStarveEachOther(t *testing.T) {
 		rare := make(chan time.Duration, 1)
 		stop := make(chan struct{})
 		use := func(key string) {
-			l, err := x.Acquire(context.Background(), key)
+			l, err := x.Acquire(context.Background(), key, limiter.ClassDefault)
 			if err != nil {
 				t.Errorf("%s: %v", key, err)
 				return

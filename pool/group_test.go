@@ -8,6 +8,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 // groups takes what stands before the slash of a key for its group.
@@ -113,11 +114,11 @@ func TestAFullGroupTakesNoPlaceInTheQueueFromAWaitThatIsOnlyForADial(t *testing.
 	bubble(t, func(o *Options) { bound("app", 1)(o); o.QueueMax = 2 }, func(x fixture) {
 		l := x.get("app/1")
 		w1, w2 := x.waits("app/1"), x.waits("app/2")
-		_, err := x.Acquire(x.Context(), "app/3")
+		_, err := x.Acquire(x.Context(), "app/3", limiter.ClassDefault)
 		if !errors.Is(err, ErrQueueFull) || !strings.Contains(err.Error(), `1 connections of "app" (users[].max_open)`) {
 			t.Errorf("got %v", err)
 		}
-		if _, again := x.Acquire(x.Context(), "app/3"); again != err {
+		if _, again := x.Acquire(x.Context(), "app/3", limiter.ClassDefault); again != err {
 			t.Error("the refusal is built each time")
 		}
 		x.b.set(time.Millisecond, nil)
@@ -139,7 +140,7 @@ func TestWithoutAQueueOneMayWaitForItsOwnDialButNotInAFullGroup(t *testing.T) {
 		if s := x.Stats(); s.Dialing != 2 || s.Waiting != 2 {
 			t.Errorf("%+v", s)
 		}
-		if _, err := x.Acquire(x.Context(), "app/1"); !errors.Is(err, ErrQueueFull) {
+		if _, err := x.Acquire(x.Context(), "app/1", limiter.ClassDefault); !errors.Is(err, ErrQueueFull) {
 			t.Errorf("third: %v", err)
 		}
 		x.mustGet(later(v)).Release()

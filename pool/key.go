@@ -5,6 +5,8 @@ import (
 	"math"
 
 	"github.com/jackc/puddle/v2"
+
+	"weir/limiter"
 )
 
 // keyed is what the pool knows of one key. Guarded by the pool's lock; it goes
@@ -19,11 +21,14 @@ type keyed struct {
 
 	n       [connStates]int // connections by state
 	waiting int             // in the queue
-	need    int             // waiters for whom no connection is on the way
-	hold    holddown        // after a KeyError
+	waits   [limiter.Classes]int
+	fresh   int      // of waiting: want none that was used
+	need    int      // waiters for whom no connection is there or on the way
+	hold    holddown // after a KeyError
 
-	scan, seen int // see Pool.provided
-	condemned  int // idle connections, see Pool.condemn
+	scan, seen, spare int // see Pool.provided
+	condemned         int // idle connections, see Pool.condemn
+	granted           int // places that were freed for it, see Pool.starving
 }
 
 // keyed returns the entry for key. The pool's lock must be held.
@@ -70,9 +75,13 @@ func (k *keyed) enter() {
 func (k *keyed) live() int { return k.n[idle] + k.n[looking] + k.n[leased] }
 
 // recount brings need up to date after waiting or n changed. What the reaper
-// looks at is back at once, so it covers a waiter as a dial does.
+// looks at is back at once, so it covers a waiter as a dial does. So does what is
+// idle: then it is the in-flight bound that keeps the waiter.
 func (k *keyed) recount() {
-	need := max(0, k.waiting-k.n[dialing]-k.n[looking])
+	need := 0
+	if k.waiting > 0 {
+		need = max(0, k.waiting-min(k.n[idle], k.waiting-k.fresh)-k.n[dialing]-k.n[looking])
+	}
 	if k.hold.failures > 0 && k.hold.active(k.pool.now()) {
 		need = 0
 	}
@@ -124,6 +133,7 @@ func (k *keyed) take() *conn {
 	}
 	c := res.Value()
 	k.pool.idle.remove(c)
+	c.cold = k.pool.pastLimit(c)
 	c.to(leased)
 	return c
 }

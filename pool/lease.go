@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"time"
 
 	"weir/internal/reason"
@@ -43,6 +42,11 @@ func (l Lease) Age() time.Duration {
 	return c.pool.now() - c.born
 }
 
+// Waited is how long the holder waited in the queue, 0 if it found the connection
+// idle. Who waited does well to look whether its client is still there, and if
+// not to call Unused: the pool does not look, which is a system call for each.
+func (l Lease) Waited() time.Duration { return l.held().waited }
+
 // LearnIdle tells the pool that the backend closes connections that are idle
 // for d (Keep-Alive: timeout=N, wait_timeout). Repeating it
 // costs next to nothing.
@@ -74,9 +78,24 @@ func (l Lease) Release() {
 	defer p.mu.Unlock()
 	if dead {
 		p.close(c, why)
+		p.serve()
 	} else {
 		p.giveBack(c)
 	}
+	p.planIfNeeded()
+}
+
+// Unused gives the connection back as if it had not been leased: to the next
+// waiter, or to where it was. Nothing may have been written to it. It is for
+// holders whose client has left while they waited.
+func (l Lease) Unused() {
+	c := l.end()
+	p := c.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.leases--
+	p.count.unused++
+	p.passOn(c, p.now())
 	p.planIfNeeded()
 }
 
@@ -90,6 +109,16 @@ func (l Lease) Discard(why reason.Close) {
 		p.learnFIN(p.now() - c.idleSince)
 	}
 	p.close(c, why)
+	p.freed()
+}
+
+// freed is for a lease that has ended without giving its connection back: others
+// may have room now. Its place is free only when it is closed. mu is held.
+func (p *Pool) freed() {
+	if p.inFlight > 0 {
+		p.serveIdle()
+		p.planIfNeeded()
+	}
 }
 
 // held is the connection of a lease that has not ended.
@@ -112,133 +141,4 @@ func (l Lease) end() *conn {
 		panic("BUG: Lease ended twice")
 	}
 	return l.c
-}
-
-// Acquire leases a connection for key: the newest idle one, else one that
-// comes back or is dialled, in order of arrival. It waits until ctx ends or for
-// QueueTimeout, and fails at once with ErrQueueFull, ErrClosed, or, if nothing
-// of key is open and dials are held down, with the last *DialError.
-func (p *Pool) Acquire(ctx context.Context, key string) (Lease, error) {
-	return p.acquire(ctx, key, false)
-}
-
-// AcquireFresh leases a connection that is dialled from now on and was never
-// used: for the one safe retry after a reused connection turned out dead.
-func (p *Pool) AcquireFresh(ctx context.Context, key string) (Lease, error) {
-	return p.acquire(ctx, key, true)
-}
-
-func (p *Pool) acquire(ctx context.Context, key string, fresh bool) (Lease, error) {
-	if err := ctx.Err(); err != nil {
-		return Lease{}, p.options().explain(err)
-	}
-	var since time.Time // of the wait, also when it has to be resumed
-	for {
-		p.mu.Lock()
-		k := p.keyed(key)
-		if !fresh && !p.closed {
-			if c := k.take(); c != nil {
-				l := c.lease()
-				tooOld := p.pastLimit(c)
-				p.mu.Unlock()
-				if p.fit(l, tooOld) {
-					return l, nil
-				}
-				continue
-			}
-		}
-		if since.IsZero() {
-			since = time.Now()
-		}
-		w, err := p.join(ctx, k, fresh, since)
-		p.mu.Unlock()
-		if err != nil {
-			return Lease{}, err
-		}
-		l, err := p.queue.Await(w)
-		p.waits.Observe(time.Since(since))
-		if err != nil {
-			return Lease{}, p.refused(k, err)
-		}
-		// One newly dialled is handed over as it is: a backend that
-		// accepts and hangs up would otherwise be dialled for ever.
-		if !l.c.used || p.fit(l, false) {
-			return l, nil
-		}
-	}
-}
-
-// fit looks at a reused connection directly before its holder gets it: what the
-// exchange relies on, since it does not notice a FIN that came before it. A
-// dead one is closed and its lease ended.
-func (p *Pool) fit(l Lease, tooOld bool) bool {
-	why, dead := reason.CloseIdle, tooOld
-	if !dead && !l.c.opts.HolderLooks {
-		why, dead = verdict(l.c.sock.Look())
-	}
-	if !dead {
-		return true
-	}
-	c := l.end()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if why == reason.CloseBackendFIN {
-		p.learnFIN(p.now() - c.idleSince)
-	}
-	p.close(c, why)
-	return false
-}
-
-// join queues a caller of Acquire for whom nothing is idle, and has dialled
-// what it takes. mu is held.
-func (p *Pool) join(ctx context.Context, k *keyed, fresh bool, since time.Time) (*waiter, error) {
-	if p.closed {
-		p.forget(k)
-		return nil, p.opts.explain(ErrClosed)
-	}
-	now := p.now()
-	if err := p.hopeless(want{k, fresh}, now); err != nil {
-		p.count.failedFast++
-		p.forget(k)
-		return nil, err
-	}
-	spare := max(0, p.opts.MaxOpen-p.main.open) + p.main.n[dialing] + p.main.n[looking]
-	if g := k.group; g != nil {
-		spare = min(spare, max(0, g.most-g.open)+g.n[dialing]+g.n[looking])
-	}
-	w, err := p.queue.Join(ctx, want{k, fresh}, since, spare)
-	if err != nil {
-		p.count.queueFull++
-		p.forget(k)
-		return nil, p.queueFull(k.group)
-	}
-	p.count.mostWaiting = max(p.count.mostWaiting, p.queue.Len())
-	k.waiting++
-	k.recount()
-	p.plan()
-	return w, nil
-}
-
-// queueFull is the refusal of a waiter of g. They come in storms. mu is held.
-func (p *Pool) queueFull(g *group) error {
-	if !g.full() {
-		return p.errFull
-	}
-	if g.errFull == nil {
-		g.errFull = p.opts.explainWait(ErrQueueFull, g)
-	}
-	return g.errFull
-}
-
-// refused counts and explains what ended a wait for k.
-func (p *Pool) refused(k *keyed, err error) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	switch {
-	case isTimeout(err):
-		p.count.queueTimeout++
-	case isContext(err):
-		p.count.left++
-	}
-	return p.opts.explainWait(err, k.group)
 }

@@ -33,6 +33,8 @@ type Pool struct {
 	mu      sync.Mutex
 	opts    *Options // replaced whole, never changed
 	errFull error    // refusals come in storms: built once for these opts
+	errShed error
+	errBusy error // built at the first refusal
 	closed  bool
 	emptied chan struct{} // closed when closed and no socket is left
 
@@ -48,6 +50,10 @@ type Pool struct {
 	late     int      // of need: their group has no place now
 	closable int      // idle connections whose place another key of their group needs
 	dialers  int      // goroutines
+	bent     bent     // see Bend
+	inFlight int      // most leases at one time; 0 is no bound
+	passed   int      // waiters with Passed above 0
+	granted  int      // the sum of the keys'
 	scan     int      // see provided
 	culls    []*keyed // keys with condemned connections
 	scratch  []*puddle.Resource[*conn]
@@ -102,6 +108,7 @@ func New(o Options) (*Pool, error) {
 		pacer:   pacer,
 		opts:    &o,
 		errFull: o.explain(ErrQueueFull),
+		errShed: o.explain(ErrShed),
 		emptied: make(chan struct{}),
 		keys:    make(map[string]*keyed),
 		rand:    rand.New(rand.NewPCG(seed, seed)),
@@ -111,6 +118,7 @@ func New(o Options) (*Pool, error) {
 	p.count.make()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.queue = limiter.NewQueue[Lease](&p.mu, o.QueueMax, o.QueueTimeout, p.leftQueue)
+	p.queue.OnWay = p.onWay
 	p.turns = limiter.NewQueue[struct{}, struct{}](&p.mu, sideWaiters, o.QueueTimeout, nil)
 	p.alarm.timer = time.AfterFunc(time.Hour, p.ring)
 	p.alarm.timer.Stop()
@@ -152,7 +160,7 @@ func (p *Pool) Warm(ctx context.Context) error {
 // warmNeed is how many connections MinIdle lacks, not counting those on the way
 // or needed anyway.
 func (p *Pool) warmNeed() int {
-	if p.opts.MinIdle == 0 {
+	if p.opts.MinIdle == 0 || p.bent.noDials && p.warmed {
 		return 0
 	}
 	k := p.keyed(p.opts.WarmKey)
@@ -182,13 +190,6 @@ func (p *Pool) options() *Options {
 	return p.opts
 }
 
-// leftQueue is called by the queue, with mu held, for each who leaves it.
-func (p *Pool) leftQueue(w want) {
-	w.key.waiting--
-	w.key.recount()
-	p.forget(w.key)
-}
-
 // Apply changes the settings while the pool works. Connections stay, unless
 // Address or Stamp changed: then the idle are closed now and the leased when
 // they come back. A lower MaxOpen closes the coldest idle ones, and leased ones
@@ -210,8 +211,8 @@ func (p *Pool) Apply(o Options) error {
 		return o.explain(ErrClosed)
 	}
 	old := p.opts
-	p.opts, p.errFull = &o, o.explain(ErrQueueFull)
-	p.queue.SetLimits(o.QueueMax, o.QueueTimeout)
+	p.opts, p.errFull, p.errShed, p.errBusy = &o, o.explain(ErrQueueFull), o.explain(ErrShed), nil
+	p.setQueueLimits()
 	p.turns.SetLimits(sideWaiters, o.QueueTimeout)
 	p.regroup()
 	if !o.sameEndpoint(old) {
@@ -235,6 +236,14 @@ func (p *Pool) Apply(o Options) error {
 	p.plan()
 	p.planSide()
 	return nil
+}
+
+// SetTarget sets the queueing delay that waiters of a class may stand for a while
+// (queue.target); see limiter.Queue.SetTarget. 0, as in a new pool, is none.
+func (p *Pool) SetTarget(target time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.queue.SetTarget(target)
 }
 
 // surplus is how many more connections are kept than MaxOpen allows.

@@ -106,7 +106,7 @@ func (p *Pool) looked(c *conn, why reason.Close, dead bool) {
 		return
 	}
 	// Somebody may have come to wait while c was not to be had.
-	if w := p.claim(c); w != nil {
+	if w := p.claim(c, 0); w != nil {
 		c.key.pull(c)
 		p.give(w, c)
 		return

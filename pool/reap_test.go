@@ -317,3 +317,20 @@ func TestAnIdlePoolSetsNoTimer(t *testing.T) {
 		}
 	})
 }
+
+func TestOneIdleForLongerThanTheBackendAllowsIsNotLeased(t *testing.T) {
+	bubble(t, nil, func(x fixture) {
+		l := x.get("")
+		old := fakeOf(l)
+		l.LearnIdle(5 * time.Second)
+		l.Release()
+		x.mu.Lock()
+		x.idle.newest.idleSince -= 10 * time.Second // the reaper is late
+		x.mu.Unlock()
+		l = x.get("")
+		if fakeOf(l) == old || x.closed(reason.CloseIdle) != 1 {
+			t.Error("it was leased")
+		}
+		l.Release()
+	})
+}

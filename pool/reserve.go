@@ -7,6 +7,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 // sideWaiters bounds those who wait for a reserved socket. Kills and checks are
@@ -106,7 +107,7 @@ func (p *Pool) enterSide(ctx context.Context) error {
 		p.mu.Unlock()
 		return nil
 	}
-	w, err := p.turns.Join(ctx, struct{}{}, time.Now(), 0)
+	w, err := p.turns.Join(ctx, struct{}{}, limiter.ClassDefault, time.Now(), 0)
 	o := p.opts
 	p.mu.Unlock()
 	if err == nil {
@@ -120,8 +121,8 @@ func (p *Pool) enterSide(ctx context.Context) error {
 
 // planSide gives free reserved places to those who wait. mu is held.
 func (p *Pool) planSide() {
-	for w := p.turns.Oldest(); w != nil && !p.closed && p.side.open < p.opts.Reserved; w = p.turns.Oldest() {
-		if p.turns.Claim(w) {
+	for w := p.turns.First(); w != nil && !p.closed && p.side.open < p.opts.Reserved; w = p.turns.First() {
+		if p.turns.Claim(w, 0) {
 			p.side.enter()
 			p.turns.Give(w, struct{}{})
 		}

@@ -11,6 +11,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 // lineBackend is a real server that answers each line with one, and hands its
@@ -94,7 +95,7 @@ func TestRealSocketsAreReusedUntilTheBackendClosesOrSpeaks(t *testing.T) {
 		t.Run(c.why.String(), func(t *testing.T) {
 			b := startLineBackend(t)
 			p := realPool(t, b)
-			l, err := p.Acquire(t.Context(), "")
+			l, err := p.Acquire(t.Context(), "", limiter.ClassDefault)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -103,7 +104,7 @@ func TestRealSocketsAreReusedUntilTheBackendClosesOrSpeaks(t *testing.T) {
 			for range 20 {
 				roundTrip(t, l)
 				l.Release()
-				if l, err = p.Acquire(t.Context(), ""); err != nil || !l.Reused() {
+				if l, err = p.Acquire(t.Context(), "", limiter.ClassDefault); err != nil || !l.Reused() {
 					t.Fatalf("not reused, %v", err)
 				}
 			}
@@ -111,7 +112,7 @@ func TestRealSocketsAreReusedUntilTheBackendClosesOrSpeaks(t *testing.T) {
 			l.Release()
 			c.do(server)
 			await(t, conn, c.why)
-			if l, err = p.Acquire(t.Context(), ""); err != nil {
+			if l, err = p.Acquire(t.Context(), "", limiter.ClassDefault); err != nil {
 				t.Fatal(err)
 			}
 			defer (<-b.accepted).Close()
@@ -155,7 +156,7 @@ func TestARefusedRealDialBlamesTheBackend(t *testing.T) {
 	b := startLineBackend(t)
 	p := realPool(t, b)
 	b.Close()
-	_, err := p.Acquire(t.Context(), "")
+	_, err := p.Acquire(t.Context(), "", limiter.ClassDefault)
 	if err == nil || IsLocal(err) {
 		t.Errorf("got %v", err)
 	}

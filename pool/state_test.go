@@ -6,6 +6,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 func TestEveryEdgeOutsideTheTablePanics(t *testing.T) {
@@ -36,7 +37,7 @@ func TestEveryLegalEdgeIsTaken(t *testing.T) {
 		// dialing -> closed
 		x.b.set(0, refuse)
 		pass(time.Millisecond)
-		x.Acquire(x.Context(), "")
+		x.Acquire(x.Context(), "", limiter.ClassDefault)
 		x.b.set(0, nil)
 		pass(time.Second)
 

@@ -9,6 +9,7 @@ import (
 	"weir/internal/hist"
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 // DialResult is how a dial ended. The words become labels.
@@ -66,6 +67,8 @@ type counters struct {
 	queueFull    uint64
 	queueTimeout uint64
 	left         uint64
+	shed         [limiter.Classes]uint64
+	unused       uint64
 	mostWaiting  int
 }
 
@@ -90,8 +93,11 @@ type Stats struct {
 	// without Options.Group.
 	Groups map[string]GroupStats
 
+	InFlightMax int // of Pool.SetInFlight; 0 is none
+
 	Waiting     int // in the queue now
 	MostWaiting int
+	Queue       limiter.Pressure // who waits by class, the delay, and what is overloaded
 
 	Opens     map[reason.Open]uint64  // dials begun
 	Dials     map[DialResult]uint64   // dials ended
@@ -103,7 +109,9 @@ type Stats struct {
 	FailedFast   uint64        // got a dial's error, waiting or at once
 	QueueFull    uint64
 	QueueTimeout uint64
-	Left         uint64 // the caller's context ended first
+	Left         uint64                  // the caller's context ended first
+	Shed         [limiter.Classes]uint64 // got ErrShed, by limiter.Class.Level
+	Unused       uint64                  // leases that ended by Lease.Unused
 
 	HoldDown     time.Duration // no dial for so long; 0 is none held
 	DialFailures int           // in a row
@@ -125,6 +133,7 @@ func (p *Pool) Stats() Stats {
 		Closes: make(map[reason.Close]uint64), Hows: make(map[sock.How]uint64),
 		HandOvers: n.handOvers, Waits: p.waits.Snapshot(), FailedFast: n.failedFast,
 		QueueFull: n.queueFull, QueueTimeout: n.queueTimeout, Left: n.left,
+		Shed: n.shed, Unused: n.unused, InFlightMax: p.inFlight, Queue: p.queue.Pressure(),
 		HoldDown: max(0, p.hold.until-p.now()), DialFailures: p.hold.failures, LastError: p.hold.last,
 		LearnedIdle: p.learned.known,
 	}
@@ -141,6 +150,13 @@ func (p *Pool) Stats() Stats {
 		s.Hows[h] = n.hows[h]
 	}
 	return s
+}
+
+// Pressure is Stats.Queue alone, for who looks often.
+func (p *Pool) Pressure() limiter.Pressure {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.queue.Pressure()
 }
 
 // Contended says whether anybody waits for a connection.

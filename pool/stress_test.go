@@ -13,6 +13,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 )
 
 // Whatever many users do at once, and a reload, failing dials, FINs and a Close
@@ -33,7 +34,8 @@ func TestStressOwnershipUnderTraffic(t *testing.T) {
 
 // load is what one stress test does that others do not.
 type load struct {
-	keys  []string                     // drawn from for every lease
+	keys  []string // drawn from for every lease
+	class func(*rand.Rand) limiter.Class
 	set   func(*Options, *fakeBackend) // before the pool is made
 	next  func(*rand.Rand, *Options)   // what else a reload changes
 	check func(*Pool) error            // at any moment
@@ -92,7 +94,7 @@ func stress(t *testing.T, seed uint64, ld load) (ok bool) {
 	middle := make(chan struct{}) // closed when a good share was served, or all is over
 	var once sync.Once
 	for i := range stressWorkers {
-		w := &stressWorker{pool: p, id: int64(i + 1), r: rand.New(rand.NewPCG(seed, uint64(i))), keys: ld.keys, fault: fault}
+		w := &stressWorker{pool: p, id: int64(i + 1), r: rand.New(rand.NewPCG(seed, uint64(i))), keys: ld.keys, class: ld.class, fault: fault}
 		workers.Go(func() {
 			for range stressOps {
 				if w.once(ctx) && served.Add(1) == stressOps {
@@ -182,6 +184,7 @@ type stressWorker struct {
 	id    int64
 	r     *rand.Rand
 	keys  []string
+	class func(*rand.Rand) limiter.Class // nil: all are alike, and every lease is used
 	fault func(string, ...any)
 }
 
@@ -200,7 +203,11 @@ func (w *stressWorker) once(ctx context.Context) bool {
 			s.Close()
 		}
 	}
-	l, err := w.pool.acquire(ctx, key, r.IntN(20) == 0)
+	class := limiter.ClassDefault
+	if w.class != nil {
+		class = w.class(r)
+	}
+	l, err := w.pool.acquire(ctx, key, class, r.IntN(20) == 0)
 	if err != nil {
 		if l.Valid() {
 			w.fault("a lease came with the error %v", err)
@@ -223,6 +230,10 @@ func (w *stressWorker) once(ctx context.Context) bool {
 	}
 	if me := c.owner.Swap(0); me != w.id {
 		w.fault("%d took connection %d from %d", me, c.id, w.id)
+	}
+	if w.class != nil && r.IntN(10) == 0 {
+		l.Unused()
+		return true
 	}
 	switch r.IntN(20) {
 	case 0:
@@ -255,7 +266,7 @@ func TestTwoKeysDoNotStarveEachOther(t *testing.T) {
 			wg.Go(func() {
 				for range each {
 					began := time.Now()
-					l, err := x.Acquire(context.Background(), key)
+					l, err := x.Acquire(context.Background(), key, limiter.ClassDefault)
 					if err != nil {
 						t.Errorf("%s: %v", key, err)
 						return

@@ -19,6 +19,7 @@ import (
 	"weir/limiter"
 	"weir/pool"
 	"weir/proxy"
+	"weir/proxy/fault/overlimit"
 	"weir/proxy/http1"
 	"weir/proxy/mysql"
 )
@@ -37,6 +38,7 @@ type graph struct {
 	cfg      *configs.Config
 	backends map[string]*backend
 	fronts   map[string]proxy.Front // *http1.Front or *mysql.Front
+	gates    *gates                 // of the limits blocks
 	sessions *mysql.Sessions
 	retired  map[string]*retirement // backends that a reload took away and requests may still use
 	cold     map[string]error       // backends that readiness waits for
@@ -55,10 +57,11 @@ type graph struct {
 
 // backend is a pool and what it was made from.
 type backend struct {
-	cfg       configs.Backend
-	pool      *pool.Pool
-	retries   *limiter.RetryBudget // nil for MySQL: a statement is never sent twice
-	*database                      // nil for HTTP
+	cfg     configs.Backend
+	pool    *pool.Pool
+	retries *limiter.RetryBudget // nil for MySQL: a statement is never sent twice
+	*governor
+	*database // nil for HTTP
 }
 
 func newGraph(log *slog.Logger) (*graph, error) {
@@ -74,6 +77,7 @@ func newGraph(log *slog.Logger) (*graph, error) {
 	}
 	g.server = proxy.NewServer(poller, log)
 	g.watch.Go(func() { every(attachedTick, g.quit, g.lookAttached) })
+	g.watch.Go(func() { every(limiter.ModeTick, g.quit, g.govern) })
 	return g, nil
 }
 
@@ -107,12 +111,12 @@ func (g *graph) apply(cfg *configs.Config) error {
 			fresh = append(fresh, b)
 		}
 	}
-	fronts := map[string]proxy.Front{}
+	fronts, gates := map[string]proxy.Front{}, newGates(g.gates)
 	specs := make([]proxy.Listener, len(cfg.Listeners))
 	adopt := make([]func() error, len(cfg.Listeners)) // gives a front that serves already its new settings
 	for i := range cfg.Listeners {
 		lc := &cfg.Listeners[i]
-		f, apply, err := g.front(lc, cfg, backends)
+		f, apply, err := g.front(lc, cfg, backends, gates)
 		if err != nil {
 			abandon()
 			return err
@@ -140,6 +144,7 @@ func (g *graph) apply(cfg *configs.Config) error {
 		if err := b.pool.Apply(g.poolOptions(bc, b.database)); err != nil {
 			g.log.Error("BUG: a checked configuration was refused", "backend", bc.Name, "err", err)
 		}
+		b.governor.apply(&bc)
 	}
 	for i, lc := range cfg.Listeners {
 		if g.fronts[lc.Name] == nil {
@@ -154,6 +159,7 @@ func (g *graph) apply(cfg *configs.Config) error {
 			g.learn(b)
 		}
 	}
+	gates.commit()
 	g.budget.SetLimit(int64(cfg.Memory.Buffers))
 	opened.Commit(cfg.Drain.Timeout)
 	for name, b := range g.backends {
@@ -169,7 +175,7 @@ func (g *graph) apply(cfg *configs.Config) error {
 			g.warmUp(b)
 		}
 	}
-	g.cfg, g.backends, g.fronts = cfg, backends, fronts
+	g.cfg, g.backends, g.fronts, g.gates = cfg, backends, fronts, gates
 	return nil
 }
 
@@ -208,13 +214,13 @@ func (g *graph) backend(bc configs.Backend) (*backend, error) {
 		return nil, fmt.Errorf("backends[%s].retry_budget: %w", bc.Name, err)
 	}
 	if old != nil {
-		return &backend{cfg: bc, pool: old.pool, retries: retries}, nil
+		return &backend{cfg: bc, pool: old.pool, retries: retries, governor: old.governor}, nil
 	}
 	p, err := pool.New(g.poolOptions(bc, nil))
 	if err != nil {
 		return nil, err
 	}
-	return &backend{cfg: bc, pool: p, retries: retries}, nil
+	return &backend{cfg: bc, pool: p, retries: retries, governor: newGovernor(bc.Name, p, g.log)}, nil
 }
 
 // minRetries a second are allowed whatever the share: with few requests a
@@ -246,10 +252,10 @@ func (g *graph) poolOptions(bc configs.Backend, d *database) pool.Options {
 
 // front finds the running front of a listener, or makes one. apply gives a
 // running one its new settings.
-func (g *graph) front(lc *configs.Listener, cfg *configs.Config, backends map[string]*backend) (f proxy.Front, apply func() error, err error) {
+func (g *graph) front(lc *configs.Listener, cfg *configs.Config, backends map[string]*backend, gates *gates) (f proxy.Front, apply func() error, err error) {
 	old := g.fronts[lc.Name]
 	if lc.Protocol == configs.ProtocolMySQL {
-		set, err := g.mysqlSettings(lc, cfg.Backend(lc.Backend), backends[lc.Backend])
+		set, err := g.mysqlSettings(lc, cfg.Backend(lc.Backend), backends[lc.Backend], gates)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -259,7 +265,10 @@ func (g *graph) front(lc *configs.Listener, cfg *configs.Config, backends map[st
 		}
 		return f, func() error { f.Apply(set); return nil }, nil
 	}
-	set := listenerSettings(*lc, cfg, backends)
+	set, err := listenerSettings(*lc, cfg, backends, gates)
+	if err != nil {
+		return nil, nil, err
+	}
 	if cfg.Log.Access != configs.AccessNone {
 		set.Access = g.access
 	}
@@ -275,11 +284,18 @@ func (g *graph) front(lc *configs.Listener, cfg *configs.Config, backends map[st
 	return h, func() error { return h.Apply(set) }, nil
 }
 
-func listenerSettings(lc configs.Listener, cfg *configs.Config, backends map[string]*backend) *http1.Settings {
+func listenerSettings(lc configs.Listener, cfg *configs.Config, backends map[string]*backend, gates *gates) (*http1.Settings, error) {
+	var errs []error
+	limit := func(path string, l *configs.Limits, bounded bool) overlimit.Limit {
+		x, err := gates.limit(path, l, bounded)
+		errs = append(errs, err)
+		return x
+	}
 	to := func(name string) *http1.Backend {
 		b := backends[name]
 		bc := cfg.Backend(name)
 		return &http1.Backend{
+			Limit: limit("backends["+name+"]", &bc.Limits, false), Guard: b.Guard,
 			Name: name, Address: bc.Endpoints[0].Address.Target(), Pool: b.pool, Retries: b.retries,
 			ResponseHeader: bc.Timeouts.ResponseHeader, BodyIdle: bc.Timeouts.BodyIdle,
 		}
@@ -288,21 +304,28 @@ func listenerSettings(lc configs.Listener, cfg *configs.Config, backends map[str
 		MaxHeader: int(lc.MaxHeader), MaxURI: int(lc.MaxURI), MaxBody: int64(lc.MaxBody),
 		HeaderTimeout: lc.Timeouts.Header, BodyIdle: lc.Timeouts.BodyIdle,
 		SendTimeout: lc.Timeouts.Send, IdleTimeout: lc.Timeouts.Idle,
-		Graceful: lc.Close == "graceful", Allow: lc.Allow, Trusted: lc.TrustedProxies,
+		Graceful: lc.Close == "graceful", Allow: lc.Allow, Class: limiter.Class(lc.Priority), ClassField: lc.PriorityHeader, Trusted: lc.TrustedProxies, ProxyProtocol: lc.ProxyProtocol,
 		XForwarded: lc.XForwarded, Forwarded: lc.Forwarded, Via: lc.Via, MakeID: lc.RequestID == "make",
 	}
+	path := "listeners[" + lc.Name + "]"
+	set.Limit = limit(path, &lc.Limits, true)
+	var err error
+	set.Connections, err = gates.connections(&lc)
+	errs = append(errs, err)
 	if len(lc.Routes) == 0 {
 		set.Routes = []http1.Route{{Backend: to(lc.Backend)}}
 	}
 	for _, rc := range lc.Routes {
-		r := http1.Route{Rule: http1.Rule{Host: rc.Host, Path: rc.Path}, Backend: to(rc.Backend), Strip: rc.Strip, Remove: rc.RemoveHeader}
+		r := http1.Route{Rule: http1.Rule{Host: rc.Host, Path: rc.Path}, Backend: to(rc.Backend), Strip: rc.Strip, Remove: rc.RemoveHeader,
+			Class: limiter.Class(rc.Priority),
+			Limit: limit(path+".routes["+rc.Host+rc.Path+"]", &rc.Limits, true)}
 		for _, name := range slices.Sorted(maps.Keys(rc.SetHeader)) {
 			value := rc.SetHeader[name]
 			r.Set = append(r.Set, http1.Line{Name: name, Line: []byte(name + ": " + value + "\r\n")})
 		}
 		set.Routes = append(set.Routes, r)
 	}
-	return set
+	return set, errors.Join(errs...)
 }
 
 func rules(set *http1.Settings) []http1.Rule {

@@ -12,6 +12,7 @@ import (
 	"net"
 
 	"weir/configs"
+	"weir/limiter"
 	"weir/pool"
 	"weir/proxy/mysql"
 	"weir/proxy/mysql/wire"
@@ -41,7 +42,7 @@ func (g *graph) mysqlBackend(bc configs.Backend, old *backend) (*backend, error)
 	if err != nil {
 		return nil, err
 	}
-	return &backend{cfg: bc, pool: p, database: d}, nil
+	return &backend{cfg: bc, pool: p, database: d, governor: newGovernor(bc.Name, p, g.log)}, nil
 }
 
 // databaseOf readies what bc says of the accounts and TLS. Nothing runs with it
@@ -95,7 +96,7 @@ func keepLearned(old, next *mysql.ServerOptions) {
 }
 
 func userOf(c *configs.User) (*mysql.User, error) {
-	u := &mysql.User{Name: c.Name, MaxOpen: c.MaxOpen, Allow: c.Allow}
+	u := &mysql.User{Name: c.Name, MaxOpen: c.MaxOpen, Class: limiter.Class(c.Priority), Allow: c.Allow}
 	password, hash, err := c.Secret()
 	if err != nil {
 		return nil, err
@@ -192,7 +193,7 @@ func (g *graph) mysqlOptions(o *pool.Options, bc *configs.Backend, d *database) 
 	}
 }
 
-func (g *graph) mysqlSettings(lc *configs.Listener, bc *configs.Backend, b *backend) (*mysql.Settings, error) {
+func (g *graph) mysqlSettings(lc *configs.Listener, bc *configs.Backend, b *backend, gates *gates) (*mysql.Settings, error) {
 	cert, err := listenerTLS(lc)
 	if err != nil {
 		return nil, err
@@ -201,7 +202,20 @@ func (g *graph) mysqlSettings(lc *configs.Listener, bc *configs.Backend, b *back
 	if bc.MySQL.Auth == "sha2" {
 		plugin = wire.PluginSHA2
 	}
+	limit, err := gates.limit("listeners["+lc.Name+"]", &lc.Limits, true)
+	if err != nil {
+		return nil, err
+	}
+	beLimit, err := gates.limit("backends["+bc.Name+"]", &bc.Limits, false)
+	if err != nil {
+		return nil, err
+	}
+	connections, err := gates.connections(lc)
+	if err != nil {
+		return nil, err
+	}
 	be := &mysql.Backend{
+		Limit: beLimit, Guard: b.Guard,
 		Name: bc.Name, Pool: b.pool, Server: b.server, Seen: b.seen, Plugin: plugin,
 		Proven: bc.MySQL.Reset == "proven", QueryTimeout: bc.MySQL.QueryTimeout, IdleAttached: bc.MySQL.IdleAttachedTimeout,
 	}
@@ -209,7 +223,7 @@ func (g *graph) mysqlSettings(lc *configs.Listener, bc *configs.Backend, b *back
 		be.Slow, be.OnSlow = bc.MySQL.Slow, slowLines(lc.Name, g.slow)
 	}
 	return &mysql.Settings{
-		Backend: be, Allow: lc.Allow, LoginTimeout: lc.Timeouts.Login, SendTimeout: lc.Timeouts.Send, IdleTimeout: lc.Timeouts.Idle,
+		Backend: be, Allow: lc.Allow, Class: limiter.Class(lc.Priority), Limit: limit, Connections: connections, Trusted: lc.TrustedProxies, ProxyProtocol: lc.ProxyProtocol, LoginTimeout: lc.Timeouts.Login, SendTimeout: lc.Timeouts.Send, IdleTimeout: lc.Timeouts.Idle,
 		MaxLogins: lc.MaxLogins, Graceful: lc.Close == "graceful", TLS: cert, RequireTLS: lc.TLS.Required,
 	}, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"weir/configs"
 	"weir/internal/testnet"
+	"weir/limiter"
 	"weir/proxy"
 )
 
@@ -266,7 +267,7 @@ func TestPoolOfARemovedBackendIsClosedWhenNobodyUsesIt(t *testing.T) {
 	mustApply(t, g, strings.ReplaceAll(oneBackend(next.Addr(), ""), "api", "other")+"drain: {timeout: 50ms}\n")
 	testnet.WaitFor(t, 10*time.Second, "for the removed backend's connections to close", func() bool { return old.Open() == 0 })
 	testnet.WaitFor(t, 10*time.Second, "for the removed backend's pool to close", func() bool {
-		_, err := api.Acquire(t.Context(), "")
+		_, err := api.Acquire(t.Context(), "", limiter.ClassDefault)
 		return err != nil && strings.Contains(err.Error(), "closed")
 	})
 	g.mu.Lock()

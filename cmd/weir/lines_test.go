@@ -322,7 +322,7 @@ backends: [{name: orders, endpoints: ["127.0.0.1:1"], users: [{name: app, no_pas
 	if err := g.apply(cfg); err != nil {
 		t.Fatal(err)
 	}
-	set, err := g.mysqlSettings(&cfg.Listeners[0], &cfg.Backends[0], g.backends["orders"])
+	set, err := g.mysqlSettings(&cfg.Listeners[0], &cfg.Backends[0], g.backends["orders"], newGates(nil))
 	if err != nil || set.Backend.OnSlow != nil || set.Backend.Slow != 0 {
 		t.Errorf("%v, asked for those over %v", err, set.Backend.Slow)
 	}

@@ -13,6 +13,7 @@ const usage = `weir ends many short client connections and reuses a few backend 
 usage:
   weir run -config FILE      serve; SIGHUP reloads, SIGTERM drains, a second one stops
   weir check -config FILE    check a configuration; -effective prints it with every default
+  weir mode BACKEND MODE     set a running weir's mode of degradation by hand, or auto; over its admin.socket
   weir demo [-mysql] [-once] a backend, weir before it, and what a storm of short connections leaves behind
   weir storm URL             make such a storm at an http:// or mysql:// URL; -n requests, -c at a time
   weir version
@@ -35,6 +36,7 @@ var commands = map[string]command{
 	"check":   check,
 	"demo":    runDemo,
 	"storm":   runStorm,
+	"mode":    runMode,
 	"version": printVersion,
 }
 

@@ -43,8 +43,8 @@ func (d *daemon) adminOptions(cfg *configs.Config) admin.Options {
 		Status:   func() any { return d.status() },
 		Pprof:    cfg.Admin.Pprof,
 		Log:      d.log.Logger,
-		Actions: map[string]func(context.Context) error{
-			"reload": func(ctx context.Context) error {
+		Actions: map[string]admin.Action{
+			"reload": func(ctx context.Context, _ func(string) string) error {
 				answer := make(chan error, 1)
 				select {
 				case d.reload <- answer:
@@ -57,7 +57,8 @@ func (d *daemon) adminOptions(cfg *configs.Config) admin.Options {
 					return ctx.Err()
 				}
 			},
-			"drain": func(context.Context) error {
+			"mode": func(_ context.Context, arg func(string) string) error { return g.setMode(arg("backend"), arg("mode")) },
+			"drain": func(context.Context, func(string) string) error {
 				select {
 				case d.drain <- struct{}{}:
 				default: // told already
@@ -101,6 +102,7 @@ func (g *graph) snapshot() admin.Snapshot {
 		f := g.frontStats(l.name)
 		ls := admin.ListenerSnapshot{
 			Name: l.name, Accepting: l.stats.Accepting, Clients: int(l.stats.Open), ClientsTotal: l.stats.Accepted,
+			Unread: int(l.stats.Unread), UnreadTotal: l.stats.LeftUnread,
 			RequestTime: f.RequestSeconds, MySQL: f.protocol == configs.ProtocolMySQL, Logins: int(f.logins),
 		}
 		for _, h := range sock.Hows() {
@@ -139,6 +141,7 @@ func (g *graph) snapshot() admin.Snapshot {
 		for _, r := range reason.Closes() {
 			bs.Closed = append(bs.Closed, admin.Count{Label: r.String(), N: st.Closes[r]})
 		}
+		g.backends[name].governor.fill(&bs)
 		if b := g.backends[name]; b.database != nil {
 			bs.MySQL = b.mysqlSnapshot(databases[name], st.Groups)
 		}
@@ -237,6 +240,8 @@ func (g *graph) listenerStats() []listener {
 		}
 		l.stats.Open += a.Open
 		l.stats.Parked += a.Parked
+		l.stats.Unread += a.Unread
+		l.stats.LeftUnread += a.LeftUnread
 		l.stats.Accepted += a.Accepted
 		l.stats.Full += a.Full
 		l.stats.AcceptErrors += a.AcceptErrors

@@ -188,7 +188,7 @@ func TestTheManualNamesEveryOutcomeWithItsCode(t *testing.T) {
 			if p.code == 0 || k == fault.ClientGone {
 				continue
 			}
-			unsaid := k == fault.LoginTimeout || k == fault.LoginAborted || k == fault.IdleAttached || k == fault.QueryTimeout
+			unsaid := k == fault.BadProxyHeader || k == fault.LoginTimeout || k == fault.LoginAborted || k == fault.IdleAttached || k == fault.QueryTimeout
 			if want := fmt.Sprintf("`%s` %d", k.String(), p.code); !unsaid && !strings.Contains(p.section, want) || !strings.Contains(p.section, "`"+k.String()+"`") {
 				t.Errorf("docs/metrics.md does not have %s", want)
 			}

@@ -19,6 +19,7 @@ type Status struct {
 	Draining      bool             `json:"draining"`
 	Listeners     []ListenerStatus `json:"listeners"`
 	Backends      []BackendStatus  `json:"backends"`
+	Limits        []LimitStatus    `json:"limits"`
 	Closing       ClosingStatus    `json:"closing"`
 	Buffers       BufferStatus     `json:"buffers"`
 	AccessLog     LineLogStatus    `json:"access_log"`
@@ -33,6 +34,8 @@ type ListenerStatus struct {
 	Accepting     bool                         `json:"accepting"`
 	Clients       int64                        `json:"clients"`
 	Parked        int64                        `json:"parked"`
+	Unread        int64                        `json:"unread"` // of parked
+	LeftUnread    uint64                       `json:"left_unread"`
 	Accepted      uint64                       `json:"accepted"`
 	RefusedFull   uint64                       `json:"refused_full"`
 	AcceptErrors  uint64                       `json:"accept_errors"`
@@ -63,10 +66,34 @@ type BackendStatus struct {
 	QueueFull   uint64            `json:"queue_full"`
 	QueueTime   uint64            `json:"queue_timeout"`
 	WaitP99     float64           `json:"wait_p99_seconds"`
+	InFlightMax int               `json:"in_flight_max"`
+	Shed        map[int]uint64    `json:"shed"` // by priority
+	Mode        ModeStatus        `json:"mode"`
 	LearnedIdle string            `json:"learned_idle,omitempty"`
 	HoldDown    string            `json:"hold_down,omitempty"`
 	LastError   string            `json:"last_error,omitempty"`
 	MySQL       *MySQLStatus      `json:"mysql,omitempty"`
+}
+
+// LimitStatus is one limits block.
+type LimitStatus struct {
+	Of       string            `json:"of"` // the path of what has the block
+	InFlight int               `json:"in_flight"`
+	Refused  map[string]uint64 `json:"refused"` // by limit
+	Keys     int               `json:"keys"`    // of per_rate that are short of their burst
+	Evicted  uint64            `json:"evicted"` // of them, forgotten before their time: per_keys is small
+}
+
+// ModeStatus is how weir degrades before a backend.
+type ModeStatus struct {
+	Now        string            `json:"now"`
+	Seconds    float64           `json:"seconds"` // in it
+	Cause      string            `json:"cause,omitempty"`
+	ByHand     bool              `json:"by_hand"`
+	Signs      string            `json:"signs"`   // what it would be without a hand
+	Entered    map[string]uint64 `json:"entered"` // times, by mode
+	Breaker    string            `json:"breaker,omitempty"`
+	BreakerFor float64           `json:"breaker_retry_seconds,omitempty"`
 }
 
 // ClosingStatus tells of client connections that wait for their end.
@@ -106,6 +133,7 @@ func (d *daemon) status() Status {
 		f := g.frontStats(l.name)
 		ls := ListenerStatus{
 			Name: l.name, Protocol: f.protocol, Logins: f.logins, Addresses: l.addresses, Accepting: l.stats.Accepting, Clients: l.stats.Open, Parked: l.stats.Parked,
+			Unread: l.stats.Unread, LeftUnread: l.stats.LeftUnread,
 			Accepted: l.stats.Accepted, RefusedFull: l.stats.Full, AcceptErrors: l.stats.AcceptErrors,
 			Closed: map[string]uint64{}, Requests: f.Requests, RequestsTotal: f.RequestSeconds.Count(),
 			P50Seconds: quantile(f.RequestSeconds, 0.5), P99Seconds: quantile(f.RequestSeconds, 0.99),
@@ -115,6 +143,7 @@ func (d *daemon) status() Status {
 		}
 		st.Listeners = append(st.Listeners, ls)
 	}
+	st.Limits = g.gates.status()
 	databases := g.databaseStats()
 	for _, name := range slices.Sorted(maps.Keys(g.backends)) {
 		st.Backends = append(st.Backends, backendStatus(g.backends[name], databases[name]))
@@ -141,6 +170,7 @@ func backendStatus(b *backend, db *databaseStats) BackendStatus {
 		Opened: words(p.Opens), Dials: words(p.Dials), Closed: words(p.Closes),
 		HandOvers: p.HandOvers, QueueFull: p.QueueFull, QueueTime: p.QueueTimeout, WaitP99: quantile(p.Waits, 0.99),
 	}
+	bs.InFlightMax, bs.Shed, bs.Mode = b.governor.status()
 	if p.LearnedIdle > 0 {
 		bs.LearnedIdle = p.LearnedIdle.String()
 	}

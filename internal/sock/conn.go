@@ -43,6 +43,12 @@ type Conn interface {
 	// that is quick it takes one visit to the poller.
 	Turn(p, into []byte) (wrote, read int, err error)
 
+	// ReadPreface reads what a client sends before its protocol begins, below
+	// TLS, and not one byte of what follows: see preface.go. It returns
+	// ErrIdle like ReadSoon; once a byte has come, the rest has to come
+	// within d.
+	ReadPreface(buf []byte, d time.Duration, length PrefaceLen) (int, error)
+
 	// WriteTwo writes head and then body, in one system call where it can.
 	WriteTwo(head, body []byte) (int, error)
 
@@ -94,9 +100,20 @@ type Conn interface {
 	// whose owner is blocked.
 	Interrupt()
 
+	// Tag is a number of the owner's, 0 until SetTag. It stays with the
+	// connection while that is parked.
+	Tag() uint64
+	SetTag(tag uint64)
+
 	// LocalAddr and RemoteAddr are zero for unix sockets.
 	LocalAddr() netip.AddrPort
 	RemoteAddr() netip.AddrPort
+
+	// SetRemoteAddr says that who is connected is a proxy, for a client at a:
+	// RemoteAddr is a from then on, as long as the connection lives. Such a
+	// connection is closed gracefully (Sweeper.End). It is called once, before
+	// a Layer is put on.
+	SetRemoteAddr(a netip.AddrPort)
 }
 
 // ErrIdle says that a client sent nothing for a while and should be parked.

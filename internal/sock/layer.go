@@ -9,10 +9,20 @@ import (
 // the Conn over it, which owns c from then on. Nothing of the layer may have
 // been read from c. A Listener still knows c, and parks and interrupts it.
 func Layer(c Conn, layer func(net.Conn) net.Conn) Conn {
+	over := wrap(layer(netConn(c)))
+	over.peer, over.tag = c.RemoteAddr(), c.Tag()
 	if p, ok := c.(*plainConn); ok {
-		return wrap(layer(p.Conn))
+		over.proxied = p.proxied
 	}
-	return wrap(layer(under{c}))
+	return over
+}
+
+// netConn is the net.Conn that c is made of, or one around it.
+func netConn(c Conn) net.Conn {
+	if p, ok := c.(*plainConn); ok {
+		return p.Conn
+	}
+	return under{c}
 }
 
 // under makes a net.Conn of a Conn that is not made of one.

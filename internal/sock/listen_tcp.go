@@ -89,19 +89,28 @@ func (l *Listener) acceptLoopPlain(ln net.Listener) {
 	defer ln.Close()
 	wait := minAcceptWait
 	for {
+		l.held.pass()
 		nc, err := ln.Accept()
-		if err != nil {
-			if !l.acceptError(err, wait) {
-				return
-			}
+		switch {
+		case err == nil:
+			wait = minAcceptWait
+			l.held.pass()
+			l.takePlain(nc)
+		case l.acceptError(err, wait):
 			wait = min(2*wait, maxAcceptWait)
-			continue
+		default:
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				l.takeRest(ln)
+			}
+			return
 		}
-		wait = minAcceptWait
-		if l.opt.Wrap != nil {
-			nc = l.opt.Wrap(nc)
-		}
-		c := wrap(nc)
-		l.admit(c, &c.node)
 	}
+}
+
+func (l *Listener) takePlain(nc net.Conn) {
+	if l.opt.Wrap != nil {
+		nc = l.opt.Wrap(nc)
+	}
+	c := wrap(nc)
+	l.admit(c, &c.node)
 }

@@ -33,6 +33,8 @@ type Next struct {
 	// State is given back when the client wakes. It is all that is kept of a
 	// parked session, so it should be small.
 	State any
+	// Unread leaves what the client sends in the socket meanwhile: see unread.go.
+	Unread bool
 }
 
 // Handler serves clients.
@@ -78,6 +80,7 @@ type Listener struct {
 	once   sync.Once
 
 	draining atomic.Bool
+	held     hold // of the acceptors
 
 	mu     sync.Mutex
 	active list // sessions with a goroutine; parked raw clients are in their lot
@@ -91,6 +94,8 @@ type Listener struct {
 	full, acceptErrors  atomic.Uint64
 	lastError, lastFull seldom // for the log
 	closed              [hows]atomic.Uint64
+	unread              atomic.Int64  // clients that are left unread now
+	leftUnread          atomic.Uint64 // how often one was
 }
 
 // ListenerStats is a Listener's state by value.
@@ -99,8 +104,11 @@ type ListenerStats struct {
 	Parked       int64 // of them, idle without a goroutine (raw path) or without a buffer
 	Accepted     uint64
 	Full         uint64 // refused because of MaxClients
+	Unread       int64  // of Parked: not read from, see Next.Unread
+	LeftUnread   uint64 // how often a client was
 	AcceptErrors uint64 // no descriptor or memory for a new client
 	Accepting    bool
+	Held         bool         // by SetAccepting
 	Closed       [hows]uint64 // by How
 }
 
@@ -242,7 +250,7 @@ func (l *Listener) refusedEnded(how How) {
 func (l *Listener) Stats() ListenerStats {
 	st := ListenerStats{
 		Open: l.open.Load() + l.closing.Load() + l.refused.Load(), Parked: l.parked.Load(), Accepted: l.accepted.Load(),
-		Full: l.full.Load(), AcceptErrors: l.acceptErrors.Load(), Accepting: !l.draining.Load(),
+		Unread: l.unread.Load(), LeftUnread: l.leftUnread.Load(), Full: l.full.Load(), AcceptErrors: l.acceptErrors.Load(), Accepting: !l.draining.Load() && !l.held.shut(), Held: l.held.shut(),
 	}
 	for i := range st.Closed {
 		st.Closed[i] = l.closed[i].Load()
@@ -315,6 +323,7 @@ func (l *Listener) run(c Conn, n *node, w Wake, state any) {
 			l.wg.Done()
 			return
 		}
+		l.limitUnread(&next)
 		if raw, ok := parkable(c); ok {
 			if l.park(raw, next) {
 				return
@@ -358,12 +367,19 @@ func growStack(w Wake) byte {
 func (l *Listener) parkPlain(c *plainConn, next Next) Wake {
 	l.parked.Add(1)
 	defer l.parked.Add(-1)
+	if next.Unread {
+		defer l.unread.Add(-1)
+	}
 	// Drain sets the flag and then the deadlines of those it sees parked; we
 	// say that we are parked, set our deadline, and then look for the flag.
 	l.setParked(c, true)
 	c.SetReadDeadline(time.Now().Add(next.Park))
 	err := os.ErrDeadlineExceeded
-	if !l.draining.Load() {
+	switch {
+	case l.draining.Load():
+	case next.Unread:
+		l.leaveUnread(next.Park)
+	default:
 		err = c.await()
 	}
 	l.setParked(c, false)
@@ -383,19 +399,6 @@ func (l *Listener) setParked(c *plainConn, yes bool) {
 	l.mu.Lock()
 	c.parked = yes
 	l.mu.Unlock()
-}
-
-// StopAccepting is the first step of Drain: when it returns the address is free
-// for another listener.
-func (l *Listener) StopAccepting(ctx context.Context) {
-	l.once.Do(func() {
-		l.draining.Store(true)
-		close(l.stop)
-		for _, s := range l.shards {
-			s.stop(ctx.Err() == nil)
-		}
-	})
-	l.accept.Wait()
 }
 
 // Drain stops accepting, ends parked clients, and waits until every session

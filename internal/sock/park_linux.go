@@ -47,6 +47,7 @@ type slot struct {
 	gen   uint32
 	held  bool // parked
 	inSet bool // its descriptor is in the epoll set, disarmed unless parked
+	deaf  bool // what comes does not wake it
 }
 
 // expirySlack is how much later than its time a silent client may be closed,
@@ -196,8 +197,11 @@ func (p *Poller) add(lot *lot, c *rawConn, state any) error {
 	c.slot.inSet = true
 	// The lock is held over the system call: the client may wake before the
 	// call returns, and nobody may close its descriptor until then.
-	err := unix.EpollCtl(p.fd, op, int(fd), &unix.EpollEvent{
-		Events: unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT, Fd: fd, Pad: int32(gen)})
+	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT)
+	if c.slot.deaf { // the kernel reports resets all the same (epoll_ctl(2), EPOLLERR and EPOLLHUP)
+		events = unix.EPOLLONESHOT
+	}
+	err := unix.EpollCtl(p.fd, op, int(fd), &unix.EpollEvent{Events: events, Fd: fd, Pad: int32(gen)})
 	if err != nil {
 		c.slot.inSet = false
 		p.take(fd, gen)
@@ -225,12 +229,14 @@ func (l *Listener) lotFor(wait time.Duration) *lot {
 // should be ended: the listener drains, or the kernel had no room.
 func (l *Listener) park(c *rawConn, next Next) bool {
 	lot := l.lotFor(next.Park)
+	c.slot.deaf = next.Unread
 	if c.poll.Load() != nil {
 		if c.slot.inSet {
 			unix.EpollCtl(lot.p.fd, unix.EPOLL_CTL_DEL, int(c.fd), nil)
 			c.slot.inSet = false
 		}
 		if err := c.demote(); err != nil {
+			l.heard(c)
 			return false
 		}
 	}
@@ -238,6 +244,7 @@ func (l *Listener) park(c *rawConn, next Next) bool {
 	l.parked.Add(1)
 	if err := lot.p.add(lot, c, next.State); err != nil {
 		l.parked.Add(-1)
+		l.heard(c)
 		l.enter(&c.node)
 		return false
 	}
@@ -270,9 +277,18 @@ func (l *Listener) resume(c *rawConn, w Wake) {
 	l.parked.Add(-1)
 	state, parked := c.slot.state, c.slot.by-int64(c.slot.lot.wait)
 	c.slot.state = nil
+	l.heard(c)
 	c.brisk = w == WakeReadable && time.Now().UnixNano()-parked < int64(grace)
 	l.enter(&c.node)
 	go l.run(c, &c.node, w, state)
+}
+
+// heard ends a client's time of being left unread.
+func (l *Listener) heard(c *rawConn) {
+	if c.slot.deaf {
+		c.slot.deaf = false
+		l.unread.Add(-1)
+	}
 }
 
 // drain wakes all in the lot, to be ended.

@@ -34,6 +34,9 @@ func (l *Listener) park(*rawConn, Next) bool { panic("BUG: raw path in a build w
 // shard is one listening socket.
 type shard struct{ ln net.Listener }
 
+// socket is what the shard's acceptor waits on.
+func (s *shard) socket() acceptSocket { return s.ln.(acceptSocket) }
+
 func (*shard) open(*Listener) error { return nil }
 func (*shard) close()               {}
 func (s *shard) stop(patient bool)  { stopPlain(s.ln, patient) }

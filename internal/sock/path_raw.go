@@ -49,6 +49,14 @@ func (s *shard) close() {
 	}
 }
 
+// socket is what the shard's acceptor waits on.
+func (s *shard) socket() acceptSocket {
+	if s.f == nil {
+		return s.ln.(acceptSocket)
+	}
+	return s.f
+}
+
 // setDeferAccept changes TCP_DEFER_ACCEPT for connections that come from now on.
 func (s *shard) setDeferAccept(on bool) {
 	if s.f == nil {
@@ -98,7 +106,14 @@ func (l *Listener) acceptLoop(s shard) {
 		}
 		return failed != nil
 	}
-	for !errors.Is(rc.Read(batch), os.ErrDeadlineExceeded) { // the deadline is stop's
+	for {
+		l.held.pass()
+		if errors.Is(rc.Read(batch), os.ErrDeadlineExceeded) { // stop's
+			break
+		}
+		if failed == errHeld {
+			continue
+		}
 		if !l.acceptError(failed, wait) {
 			break
 		}
@@ -111,10 +126,13 @@ func (l *Listener) acceptLoop(s shard) {
 	})
 }
 
-// acceptAll accepts until the queue is empty (nil) or an error.
+// acceptAll accepts until the queue is empty (nil), an error, or errHeld.
 func (l *Listener) acceptAll(fd uintptr) error {
 	var sa unix.RawSockaddrAny
 	for {
+		if l.held.shut() {
+			return errHeld
+		}
 		size := uint32(unix.SizeofSockaddrAny)
 		n, _, e := syscall.RawSyscall6(syscall.SYS_ACCEPT4, fd, uintptr(unsafe.Pointer(&sa)), uintptr(unsafe.Pointer(&size)),
 			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)

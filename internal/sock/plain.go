@@ -19,11 +19,13 @@ type plainConn struct {
 	tcp  bool
 	peer netip.AddrPort
 	self netip.AddrPort
+	tag  uint64
 
 	interrupted atomic.Bool
 	readBy      deadline
 	writeBy     deadline
 	parked      bool // guarded by the Listener's mu
+	proxied     bool // peer is not who is connected: SetRemoteAddr
 	shaken      bool // a TLS handshake was made, or there is none to make
 
 	node node
@@ -74,6 +76,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+func (c *plainConn) Tag() uint64       { return c.tag }
+func (c *plainConn) SetTag(tag uint64) { c.tag = tag }
 
 func (c *plainConn) LocalAddr() netip.AddrPort  { return c.self }
 func (c *plainConn) RemoteAddr() netip.AddrPort { return c.peer }

@@ -33,11 +33,13 @@ type rawConn struct {
 	writeBy deadline
 
 	peer netip.AddrPort
+	tag  uint64
 	node node
 	slot slot // its place while parked
 
 	interrupted atomic.Bool
 	brisk       bool // its last request came within the grace: wait for the next in the goroutine
+	proxied     bool // peer is not who is connected: SetRemoteAddr
 }
 
 // polled is a connection's place in the runtime poller.
@@ -424,6 +426,9 @@ func (c *rawConn) LocalAddr() netip.AddrPort {
 	}
 	return netip.AddrPort{}
 }
+
+func (c *rawConn) Tag() uint64       { return c.tag }
+func (c *rawConn) SetTag(tag uint64) { c.tag = tag }
 
 func (c *rawConn) RemoteAddr() netip.AddrPort { return c.peer }
 

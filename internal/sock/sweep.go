@@ -62,12 +62,13 @@ func NewSweeper() *Sweeper {
 }
 
 // End ends c, now or soon, and takes it over: the caller may not touch it
-// again. graceful rules out the quiet close. gone, if not nil, is called once
-// when the connection has ended, possibly before End returns; it must not
-// block.
+// again. graceful rules out the quiet close, as a proxy in between does: it
+// passes half-closes on, and takes a reset for an error. gone, if not nil, is
+// called once when the connection has ended, possibly before End returns; it
+// must not block.
 func (s *Sweeper) End(c Conn, e Ending, graceful bool, gone func(How)) {
-	peer := c.RemoteAddr().Addr()
-	h := held{c: c, peer: peer, gone: gone, graceful: graceful}
+	peer, proxied := carrierOf(c)
+	h := held{c: c, peer: peer, gone: gone, graceful: graceful || proxied}
 	switch closings[e] {
 	case closeHold:
 		if !peer.IsValid() || !holdable(c) || s.mem.patience(peer, time.Now().UnixNano(), minWait) == 0 {

@@ -1,6 +1,7 @@
 package fault
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -28,6 +29,7 @@ const retrySpread = 3
 type Answer struct {
 	// One set of forms per Retry-After value; a single one without the field.
 	rendered [][forms][]byte
+	bare     [forms][]byte // of one with Retry-After: without it
 }
 
 // answers holds the plain answer of every Kind.
@@ -91,11 +93,25 @@ func (a *Answer) Bytes(f Form) []byte {
 	}
 }
 
+// Append appends the answer with header lines of the caller's, each with its
+// CRLF, in place of the Retry-After that it has by itself. It allocates nothing
+// where dst has room.
+func (a *Answer) Append(dst []byte, f Form, lines []byte) []byte {
+	b := a.bare[f&(forms-1)]
+	if b == nil {
+		b = a.Bytes(f)
+	}
+	status := bytes.IndexByte(b, '\n') + 1
+	dst = append(dst, b[:status]...)
+	dst = append(dst, lines...)
+	return append(dst, b[status:]...)
+}
+
 func render(r *Row, label, text string) Answer {
 	if !r.RetryAfter {
 		return Answer{rendered: [][forms][]byte{renderForms(r, label, text, 0)}}
 	}
-	var a Answer
+	a := Answer{bare: renderForms(r, label, text, 0)}
 	for s := range retrySpread {
 		a.rendered = append(a.rendered, renderForms(r, label, text, s+1))
 	}

@@ -138,6 +138,22 @@ func TestRefusalsAreSpreadOverTheNextSeconds(t *testing.T) {
 	}
 }
 
+func TestAnAnswerTakesTheCallersLines(t *testing.T) {
+	for _, k := range []Kind{LimitPerRate, BadRequest} {
+		raw := k.Answer().Append([]byte("before"), Close, []byte("Retry-After: 7\r\nX-More: 1\r\n"))
+		resp, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw[len("before"):])), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := resp.Header["Retry-After"]; !slices.Equal(got, []string{"7"}) || resp.Header.Get("X-More") != "1" || !resp.Close {
+			t.Errorf("%s: %q", k, raw)
+		}
+		if body, err := io.ReadAll(resp.Body); err != nil || string(body) != "weir: "+k.Row().Text+"\n" {
+			t.Errorf("%s: body %q, %v", k, body, err)
+		}
+	}
+}
+
 func TestWithGivesAFinerReasonAndText(t *testing.T) {
 	a := BadRequest.With("obs_fold", "a header line is folded (RFC 9112 section 5.2)")
 	for _, f := range allForms() {

@@ -28,6 +28,7 @@ const (
 	NoRoute        // no route for this host and path
 	AmbiguousPath  // a path that the route table and the backend may read differently
 	NotAllowed     // the client's address is not in the listener's allow list
+	BadProxyHeader // a proxy in front did not begin with a valid PROXY header, in time
 	HeaderTimeout  // the head did not arrive in time
 	BodyTimeout    // the body stopped arriving
 	ClientGone     // the client left before its response was written
@@ -50,6 +51,14 @@ const (
 	Internal      // a bug in weir
 	LoginFlood    // MySQL: more clients in login than the listener takes
 	ServerUnknown // MySQL: no server was reached yet, so there is nothing to greet with
+
+	LimitRate         // more requests than a limits block lets through
+	LimitPerRate      // more requests of one key than a limits block lets through
+	LimitInFlight     // more requests at one time than a limits block lets through
+	Shed              // given up in the queue for newer or more important ones
+	BreakerOpen       // the backend fails, or a hand says so, and is left alone
+	ClientConnections // one client holds as many connections as it may
+	ConnectionRate    // one client opens connections faster than it may
 
 	// The backend's.
 	DialRefused     // the backend refused the connection, or no route leads to it

@@ -65,6 +65,12 @@ var table = [kinds]Row{
 		Text: "your address is not among those that may connect here",
 		Hint: "listeners[].allow does not hold the client's address",
 	},
+	BadProxyHeader: {
+		// Never written: the connection is closed, as the protocol asks for.
+		Label: "bad_proxy_header", Side: Client, Errno: 1043, Status: 400, Closes: true,
+		Text: "the connection did not begin with a valid PROXY header",
+		Hint: "listeners[].proxy_protocol is set, and this peer is in listeners[].trusted_proxies: it, and its health checks, must send the header (HAProxy: send-proxy-v2, check-send-proxy)",
+	},
 	HeaderTimeout: {
 		Label: "header_timeout", Side: Client, Status: 408, Closes: true,
 		Text: "the head of the request did not arrive in time",
@@ -177,6 +183,49 @@ var table = [kinds]Row{
 		Log: LogFolded, Level: slog.LevelError,
 		Text: "the service was not reached yet; " + notSent,
 		Hint: "clients are greeted with what the server says of itself; backends[].mysql.server_version greets them without it",
+	},
+
+	LimitRate: {
+		Label: "limit_rate", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "more requests come than this service takes; " + notSent,
+		Hint: "limits.rate of the listener, the route or the backend: the log line says which",
+	},
+	LimitPerRate: {
+		Label: "limit_per_rate", Side: Weir, Errno: 1040, Status: 429, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelInfo,
+		Text: "you send more requests than you may; " + notSent,
+		Hint: "limits.per_rate of the listener, the route or the backend: the log line says which",
+	},
+	LimitInFlight: {
+		Label: "limit_in_flight", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "as many requests are under way as this service takes; " + notSent,
+		Hint: "limits.in_flight of the listener or the route: the log line says which",
+	},
+	Shed: {
+		Label: "shed", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service is overloaded, and newer or more important requests go first; " + notSent,
+		Hint: "more comes than the backend can do: see docs/overload.md; backends[].queue.target and queue.max decide who is given up, priority who is spared",
+	},
+	BreakerOpen: {
+		Label: "breaker_open", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
+		Log: LogFolded, Level: slog.LevelWarn,
+		Text: "the service fails, and is left alone for a moment; " + notSent,
+		Hint: "half of what was asked of the backend failed (backends[].breaker), or its mode was set to open by hand",
+	},
+	ClientConnections: {
+		Label: "client_connections", Side: Weir, Errno: 1040, Status: 429, RetryAfter: true, Closes: true,
+		Log: LogFolded, Level: slog.LevelInfo,
+		Text: "you have as many connections open as you may; " + notSent,
+		Hint: "listeners[].connections.per_client; behind a balancer all clients have its address, see proxy_protocol",
+	},
+	ConnectionRate: {
+		Label: "connection_rate", Side: Weir, Errno: 1040, Status: 429, RetryAfter: true, Closes: true,
+		Log: LogFolded, Level: slog.LevelInfo,
+		Text: "you open connections faster than you may; " + notSent,
+		Hint: "listeners[].connections.rate; behind a balancer all clients have its address, see proxy_protocol",
 	},
 
 	DialRefused: {

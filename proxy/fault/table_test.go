@@ -29,6 +29,7 @@ var want = []struct {
 	{NoRoute, "no_route", 404, Client, Never, false, false, false},
 	{AmbiguousPath, "ambiguous_path", 400, Client, Never, false, false, false},
 	{NotAllowed, "not_allowed", 403, Client, Never, false, false, true},
+	{BadProxyHeader, "bad_proxy_header", 400, Client, Never, false, false, true},
 	{HeaderTimeout, "header_timeout", 408, Client, Never, false, false, true},
 	{BodyTimeout, "body_timeout", 408, Client, Never, true, false, true},
 	{ClientGone, "client_gone", 499, Client, Never, true, false, true},
@@ -49,6 +50,13 @@ var want = []struct {
 	{Internal, "internal", 500, Weir, Never, true, false, true},
 	{LoginFlood, "login_flood", 0, Weir, Never, false, false, true},
 	{ServerUnknown, "server_unknown", 0, Weir, Never, false, false, true},
+	{LimitRate, "limit_rate", 503, Weir, Never, false, true, false},
+	{LimitPerRate, "limit_per_rate", 429, Weir, Never, false, true, false},
+	{LimitInFlight, "limit_in_flight", 503, Weir, Never, false, true, false},
+	{Shed, "shed", 503, Weir, Never, false, true, false},
+	{BreakerOpen, "breaker_open", 503, Weir, Never, false, true, false},
+	{ClientConnections, "client_connections", 429, Weir, Never, false, true, true},
+	{ConnectionRate, "connection_rate", 429, Weir, Never, false, true, true},
 	{DialRefused, "dial_refused", 502, Backend, Never, false, false, false},
 	{DialTimeout, "dial_timeout", 504, Backend, Never, false, false, false},
 	{BackendClosed, "backend_closed", 502, Backend, ReusedOnly, true, false, false},
@@ -138,7 +146,7 @@ func TestOnlyBackendFaultsAreRetriedAndOnlyLoadAsksToComeBack(t *testing.T) {
 		if r.Retry != Never && r.Side != Backend {
 			t.Errorf("%s: retried, though it is the fault of %v", k, r.Side)
 		}
-		if r.RetryAfter != (r.Status == 503) {
+		if r.RetryAfter != (r.Status == 503 || r.Status == 429) {
 			t.Errorf("%s: status %d with RetryAfter %v", k, r.Status, r.RetryAfter)
 		}
 		if r.Side == Client && r.Log != LogNever {

@@ -306,6 +306,7 @@ type ResponseEdit struct {
 	Chunked bool
 	Via     []byte // "1.1 name", sent as a further field line; empty: none
 	Date    []byte // IMF-fixdate for a final response that has no Date (RFC 9110, section 6.6.1); empty: none
+	Lines   []byte // further lines of a final response, each with its CRLF
 	Remove  []string
 	Set     []Line
 }
@@ -356,6 +357,9 @@ func AppendResponse(dst, buf []byte, r *Response, e *ResponseEdit) []byte {
 	}
 	if len(e.Via) > 0 {
 		dst = appendField(dst, "Via: ", e.Via)
+	}
+	if !interim {
+		dst = append(dst, e.Lines...)
 	}
 	for i := range e.Set {
 		dst = append(dst, e.Set[i].Line...)

@@ -9,15 +9,36 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/pool"
 	"weir/proxy/fault"
 	"weir/proxy/fault/nolease"
 )
 
-// exchange takes a lease, sends the request and relays the response. It reports
-// whether the client's connection is kept.
+// exchange asks the backend, if it is to be asked. It reports whether the client's
+// connection is kept.
 func (s *session) exchange() (keep bool) {
 	be := s.route.Backend
+	for {
+		ticket, door := be.Guard.Enter(limiter.Nanos(s.began), s.class)
+		if door != limiter.DoorPass {
+			return s.refuse(closedDoors[door], nil)
+		}
+		s.outcome = limiter.Ignored
+		keep, again := s.exchangeWith(be)
+		ticket.Done(limiter.Nanos(time.Now()), s.outcome)
+		if !again {
+			return keep
+		}
+		be = s.route.Backend
+	}
+}
+
+var closedDoors = [...]fault.Kind{limiter.DoorOpen: fault.BreakerOpen, limiter.DoorClass: fault.Shed}
+
+// exchangeWith takes a lease, sends the request and relays the response. again
+// says that the request has another backend now, and nothing was sent.
+func (s *session) exchangeWith(be *Backend) (keep, again bool) {
 	be.Retries.Request()
 	s.answer.reset()
 	sent := false // it was sent on a connection that turned out dead
@@ -26,12 +47,16 @@ func (s *session) exchange() (keep bool) {
 		lease, k := s.acquire(be, sent)
 		if k != fault.None {
 			if again, rej := s.moved(k); rej != nil {
-				return s.reject(rej)
+				return s.reject(rej), false
 			} else if again {
-				be = s.route.Backend
-				continue
+				return false, true
 			}
-			return s.refuse(k, nil)
+			if k == fault.ClientGone {
+				s.count(k)
+				s.end(sock.EndOurs)
+				return false, false
+			}
+			return s.refuse(k, nil), false
 		}
 		if s.answer.buf == nil {
 			s.answer.buf = newBuffer(answerSize, s.front.budget)
@@ -41,7 +66,7 @@ func (s *session) exchange() (keep bool) {
 		if f == nil {
 			keep = s.respond(lease, be)
 			s.answer.free(s.front.budget)
-			return keep
+			return keep, false
 		}
 		if why, ok := unfit(f.err); ok && lease.Reused() {
 			lease.Discard(why) // nothing was sent, so this is no retry
@@ -62,9 +87,9 @@ func (s *session) exchange() (keep bool) {
 		if k == fault.ClientGone {
 			s.count(k)
 			s.end(sock.EndLost)
-			return false
+			return false, false
 		}
-		return s.refuse(k, rej)
+		return s.refuse(k, rej), false
 	}
 }
 
@@ -84,18 +109,36 @@ func (s *session) moved(k fault.Kind) (yes bool, rej *Reject) {
 
 // acquire takes a lease; fresh asks for a connection that was not used before.
 func (s *session) acquire(be *Backend, fresh bool) (l pool.Lease, k fault.Kind) {
+	sight := sock.Readable
+	if be.Pool.Contended() {
+		sight = s.c.Look()
+	}
 	var err error
 	if fresh {
-		l, err = be.Pool.AcquireFresh(s.front.ctx, "")
+		l, err = be.Pool.AcquireFresh(s.front.ctx, "", s.class)
 	} else {
-		l, err = be.Pool.Acquire(s.front.ctx, "")
+		l, err = be.Pool.Acquire(s.front.ctx, "", s.class)
 	}
-	if err == nil {
+	switch {
+	case err == nil && l.Waited() > 0 && left(sight, s.c.Look()):
+		l.Unused()
+		return l, fault.ClientGone
+	case err == nil:
+		be.Guard.Served(s.class)
 		return l, fault.None
 	}
 	k = nolease.Kind(err)
+	if k == fault.Shed || k == fault.QueueFull || k == fault.QueueTimeout {
+		be.Guard.Shed(s.class)
+	}
 	nolease.Log(s.front.log, s.front.name, be.Name, k, err)
 	return l, k
+}
+
+// left says whether a client has left while it waited. A FIN that was there
+// before may be that of a client which half-closes and reads on.
+func left(before, now sock.Sight) bool {
+	return now == sock.Broken || before == sock.Quiet && now == sock.PeerFIN
 }
 
 // failure is an exchange that brought no byte of a response.

@@ -139,16 +139,18 @@ func (s *session) refuse(k fault.Kind, rej *Reject) (keep bool) {
 
 // answerFault counts the request and answers with rendered bytes.
 func (s *session) answerFault(k fault.Kind, a *fault.Answer) (keep bool) {
+	s.blame(k)
 	s.counts.count(k)
 	took := s.observe()
-	keep = s.writeFault(k, a)
+	keep = s.writeFault(k, a, nil)
 	s.logEnd(k.String(), took)
 	return keep
 }
 
-// writeFault writes a fault's answer. The connection is kept where it is known
-// where the next request begins.
-func (s *session) writeFault(k fault.Kind, a *fault.Answer) (keep bool) {
+// writeFault writes a fault's answer, with lines in place of its own Retry-After
+// if there are any. The connection is kept where it is known where the next
+// request begins.
+func (s *session) writeFault(k fault.Kind, a *fault.Answer, lines []byte) (keep bool) {
 	whole := s.req.HeadLen > 0 && s.body.done
 	keep = whole && s.req.KeepAlive && !k.Closes() && !s.l.Draining()
 	form := fault.Form(0)
@@ -166,6 +168,10 @@ func (s *session) writeFault(k fault.Kind, a *fault.Answer) (keep bool) {
 		s.body.forwarded()
 	}
 	text := a.Bytes(form)
+	if len(lines) > 0 {
+		s.out = a.Append(s.out[:0], form, lines)
+		text = s.out
+	}
 	s.tally.answering(k.Status(), headLen(text))
 	if !whole {
 		// The client may still be sending.

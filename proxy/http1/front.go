@@ -23,6 +23,7 @@ import (
 	"weir/limiter"
 	"weir/pool"
 	"weir/proxy/fault"
+	"weir/proxy/fault/overlimit"
 )
 
 // Backend is where requests go.
@@ -31,8 +32,10 @@ type Backend struct {
 	Address        string     // for Host, where an HTTP/1.0 request has none
 	Pool           *pool.Pool // with HolderLooks
 	Retries        *limiter.RetryBudget
-	ResponseHeader time.Duration // the longest wait for the first byte and the head of a response
-	BodyIdle       time.Duration // the longest pause inside a body, either way
+	ResponseHeader time.Duration   // the longest wait for the first byte and the head of a response
+	BodyIdle       time.Duration   // the longest pause inside a body, either way
+	Limit          overlimit.Limit // of requests from all listeners
+	Guard          *limiter.Guard  // nil: none
 }
 
 // Route sends requests of one host and path prefix to a backend.
@@ -42,8 +45,11 @@ type Route struct {
 	Strip   bool     // cut the prefix off the path
 	Set     []Line   // fields to set in the request
 	Remove  []string // fields to cut from the request
+	Limit   overlimit.Limit
+	Class   limiter.Class // 0: the listener's
 
-	counts *outcomes // the Front's, for the backend
+	removeAll []string  // Remove, and what only trusted proxies may say
+	counts    *outcomes // the Front's, for the backend
 }
 
 // Settings are what a Front can be changed to while it serves. They are
@@ -59,13 +65,23 @@ type Settings struct {
 	SendTimeout   time.Duration
 	IdleTimeout   time.Duration
 
-	Graceful   bool           // never answer a client's FIN with a reset
-	Allow      []netip.Prefix // nil: everybody
-	Trusted    []netip.Prefix // proxies whose X-Forwarded fields are believed
+	Graceful bool           // never answer a client's FIN with a reset
+	Allow    []netip.Prefix // nil: everybody
+	Trusted  []netip.Prefix // proxies whose X-Forwarded fields, and PROXY header, are believed
+	// ProxyProtocol says that those in Trusted begin each connection with a PROXY
+	// header. The client is the one that it names from then on: for Allow, for
+	// Trusted where its X-Forwarded fields come, and in what is logged.
+	ProxyProtocol bool
+
 	XForwarded bool
 	Forwarded  bool
 	Via        string
 	MakeID     bool // make X-Request-Id where a request has none
+
+	Limit       overlimit.Limit
+	Connections overlimit.Connections
+	Class       limiter.Class
+	ClassField  string // in which those in Trusted say a request's class; "": none
 
 	Access *accesslog.Log // gets a line for each request that ends; nil: none
 
@@ -115,6 +131,11 @@ func (f *Front) Apply(set *Settings) error {
 		set.via = []byte("1.1 " + set.Via)
 	}
 	for i := range set.Routes {
+		r := &set.Routes[i]
+		r.removeAll = r.Remove
+		if set.ClassField != "" {
+			r.removeAll = append(r.Remove[:len(r.Remove):len(r.Remove)], set.ClassField)
+		}
 		set.Routes[i].counts = f.stats.of(set.Routes[i].Backend.Name)
 	}
 	f.set.Store(set)
@@ -124,30 +145,47 @@ func (f *Front) Apply(set *Settings) error {
 // Interrupt makes requests that wait for a backend connection give up.
 func (f *Front) Interrupt() { f.cancel() }
 
-// stateServed is what a parked session leaves behind: whether the client had
-// an answer before. It is boxed once.
-var stateServed, stateNew any = true, false
+// A parked session leaves behind that its client has had no answer yet, or how
+// many of the last ones were refusals. They are boxed once.
+var (
+	stateNew     any = overlimit.Patience(255)
+	statesServed     = [overlimit.Spent + 1]any{overlimit.Patience(0), overlimit.Patience(1), overlimit.Patience(2), overlimit.Spent}
+)
 
 // Serve runs a client's session; see sock.Handler.
 func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
 	set := f.set.Load()
+	behind := set.behind(c, state)
+	if behind && w != sock.WakeFull {
+		if next, known := f.identify(l, c, w, set); !known {
+			return next
+		}
+		w, behind = sock.WakeAccepted, false
+	}
 	peer := c.RemoteAddr().Addr()
 	graceful := set.Graceful || contains(set.Trusted, peer)
-	served := state == stateServed
+	denied, served := state.(overlimit.Patience)
+	served = served && state != stateNew
 	switch w {
 	case sock.WakeExpired, sock.WakeDraining:
+		if w == sock.WakeExpired && denied == overlimit.Spent {
+			break // it was left unread, and may send again
+		}
 		// A request that has just come is served: closing now would reset it,
 		// and its client could not know whether it was carried out.
 		if c.Look() != sock.Readable {
+			set.Connections.Leave(c)
 			f.sweeper.End(c, sock.EndOurs, graceful, l.Gone())
 			return sock.Next{}
 		}
 	case sock.WakeFull, sock.WakeAccepted:
 		k := fault.None
-		if len(set.Allow) > 0 && peer.IsValid() && !contains(set.Allow, peer) {
+		if len(set.Allow) > 0 && peer.IsValid() && !behind && !contains(set.Allow, peer) {
 			k = fault.NotAllowed
 		} else if w == sock.WakeFull {
 			k = fault.MaxClients
+		} else {
+			k = set.Connections.Enter(c)
 		}
 		if k != fault.None {
 			f.turnAway(l, c, w, k, set, graceful)
@@ -156,6 +194,9 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	}
 	s := f.sessions.Get().(*session)
 	s.begin(l, c, set, peer, graceful, served)
+	if served {
+		s.patience = denied.Rested()
+	}
 	next := s.run(w == sock.WakeReadable)
 	s.release()
 	s.front = f // see serve

@@ -8,6 +8,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/pool"
 	"weir/proxy/fault"
 )
@@ -67,6 +68,7 @@ func (s *session) respond(lease pool.Lease, be *Backend) (keep bool) {
 			return s.clientLeft(lease)
 		}
 	}
+	s.outcome = limiter.Succeeded // unless the body shows something else
 	if a.resp.Status == 101 {
 		if !s.body.done || s.upload.done != nil {
 			return s.giveUp(lease, fault.BadResponse, nil) // what follows the head is a body, not the other protocol
@@ -81,6 +83,7 @@ func (s *session) respond(lease pool.Lease, be *Backend) (keep bool) {
 	untilClose := old && (a.resp.Body == BodyChunked || a.resp.Body == BodyUntilClose)
 	uploaded := s.upload.finished() && s.body.done
 	keep = s.req.KeepAlive && !untilClose && uploaded && !s.l.Draining()
+	s.redit.Lines = s.lines
 	s.redit.Chunked = !old && (a.resp.Chunked || a.resp.Body == BodyUntilClose)
 	switch {
 	case !keep:

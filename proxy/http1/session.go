@@ -10,7 +10,9 @@ import (
 
 	"weir/internal/accesslog"
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/proxy/fault"
+	"weir/proxy/fault/overlimit"
 )
 
 // session is one client's life while it has a goroutine. Sessions are used
@@ -44,6 +46,13 @@ type session struct {
 	upload upload
 	slow   atomic.Bool // the client was cut because it was slow and others waited
 
+	class    limiter.Class      // of the request
+	outcome  limiter.Outcome    // of the exchange, for the backend's breaker
+	way      limiter.Way        // through the gates
+	lines    []byte             // of the response: Retry-After, RateLimit
+	patience overlimit.Patience // refusals in a row
+	hold     time.Duration      // the client is not to be read for so long
+
 	tally  tally
 	access *accesslog.Log // where the request's line goes; nil: nowhere
 	line   accesslog.Line
@@ -57,7 +66,7 @@ func newSession(f *Front) *session {
 
 func (s *session) begin(l *sock.Listener, c sock.Conn, set *Settings, peer netip.Addr, graceful, served bool) {
 	s.l, s.c, s.peer, s.graceful, s.served = l, c, peer, graceful, served
-	s.ended, s.before = false, sock.Readable
+	s.ended, s.before, s.hold, s.patience = false, sock.Readable, 0, 0
 	s.in = newBuffer(headSize, s.front.budget)
 	s.apply(set)
 }
@@ -111,7 +120,7 @@ func (s *session) run(woken bool) sock.Next {
 				return sock.Next{}
 			}
 			if s.served {
-				return sock.Next{Park: s.set.IdleTimeout, State: stateServed}
+				return sock.Next{Park: s.set.IdleTimeout, State: statesServed[s.patience.Rested()]}
 			}
 			return sock.Next{Park: s.set.HeaderTimeout, State: stateNew}
 		case headEnded:
@@ -123,12 +132,37 @@ func (s *session) run(woken bool) sock.Next {
 		}
 		s.served = true
 		s.in = s.in.shrink(headSize, s.front.budget)
+		if s.hold > 0 {
+			if next, ok := s.rest(); ok {
+				return next
+			}
+		}
 	}
+}
+
+// rest leaves a client unread that sends more than it may. One that has sent its
+// next request already goes on: what was read would be lost.
+func (s *session) rest() (next sock.Next, ok bool) {
+	hold := s.hold
+	s.hold = 0
+	if s.in.len() > 0 || s.l.Draining() {
+		return next, false
+	}
+	if owed := s.owed; len(owed) > 0 {
+		s.owed = nil
+		s.c.WriteWithin(s.set.SendTimeout)
+		if _, err := s.c.Write(owed); err != nil {
+			s.end(sock.EndLost)
+			return next, true
+		}
+	}
+	return sock.Next{Park: hold, State: statesServed[overlimit.Spent], Unread: true}, true
 }
 
 // end hands the connection to the sweeper.
 func (s *session) end(e sock.Ending) {
 	s.ended = true
+	s.set.Connections.Leave(s.c)
 	s.front.sweeper.End(s.c, e, s.graceful, s.l.Gone())
 }
 
@@ -256,6 +290,16 @@ func (s *session) serve() (keep bool) {
 	if s.set.MaxBody > 0 && s.req.ContentLength > s.set.MaxBody {
 		return s.refuse(fault.BodyTooLarge, nil)
 	}
+	in, keep := s.admit()
+	if in {
+		keep = s.admitted()
+		s.way.Leave()
+	}
+	return keep
+}
+
+// admitted serves a request that is within its limits.
+func (s *session) admitted() (keep bool) {
 	if k := s.body.readAhead(); k != fault.None {
 		if k == fault.ClientGone {
 			s.count(k)
@@ -280,7 +324,15 @@ func (s *session) choose() *Reject {
 	if s.route.Strip {
 		s.edit.Strip = prefix
 	}
-	s.edit.Set, s.edit.Remove = s.route.Set, s.route.Remove
+	s.edit.Set, s.edit.Remove = s.route.Set, s.route.removeAll
+	s.class = s.route.Class
+	if s.class == 0 {
+		s.class = s.set.Class
+	}
+	if s.set.ClassField != "" && contains(s.set.Trusted, s.peer) {
+		s.edit.Remove = s.route.Remove
+		s.class = s.saidClass(s.class)
+	}
 	s.edit.BareHost = nil
 	if s.req.Host.Len() == 0 {
 		s.bare = append(s.bare[:0], s.route.Backend.Address...)
@@ -295,8 +347,17 @@ func (s *session) choose() *Reject {
 
 // count records how a request ended that gets nothing any more.
 func (s *session) count(k fault.Kind) {
+	s.blame(k)
 	s.counts.count(k)
 	s.logEnd(k.String(), s.observe())
+}
+
+// blame says to the backend's breaker what a fault says of the backend. Dials that
+// fail are the pool's to hold down.
+func (s *session) blame(k fault.Kind) {
+	if k.Side() == fault.Backend && k != fault.DialRefused && k != fault.DialTimeout {
+		s.outcome = limiter.Failed
+	}
 }
 
 // observe records how long the request took.

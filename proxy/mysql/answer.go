@@ -8,6 +8,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/proxy/fault"
 	"weir/proxy/mysql/wire"
 )
@@ -28,7 +29,7 @@ func (s *session) answer(prefix int, seq uint8) (keep bool) {
 			}
 			rest = next
 		}
-		th.left = leftNothing
+		th.left, th.changed = leftNothing, notPinned
 	}
 	if s.verbatim {
 		s.resp.Start(s.cmd, seq, th.agreed)
@@ -138,6 +139,7 @@ func (s *session) more(c sock.Conn) error {
 func (s *session) took(th *thread, r *wire.Response) {
 	th.track(r)
 	s.rows = s.rows || r.By == wire.ByEOF
+	s.leftBy(r)
 	if r.By == wire.ByERR || r.OK.Warnings > 0 || r.Partial {
 		s.noisy = true
 	}
@@ -145,6 +147,7 @@ func (s *session) took(th *thread, r *wire.Response) {
 
 // over books the end of an answer, which is owed to the client.
 func (s *session) over(th *thread, r *wire.Response) bool {
+	s.judge(limiter.Succeeded)
 	s.took(th, r)
 	if s.suspect {
 		// The statement may have silenced the trackers, and then gone on.
@@ -172,6 +175,9 @@ func (s *session) over(th *thread, r *wire.Response) bool {
 		// Nothing may follow an answer. What the client got was whole.
 		s.abandon(reason.CloseExtraBytes)
 		return s.close()
+	}
+	if s.be.Sharing {
+		s.settleUp(th, r)
 	}
 	return true
 }

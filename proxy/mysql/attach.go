@@ -8,6 +8,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/pool"
 	"weir/proxy/fault"
 	"weir/proxy/fault/nolease"
@@ -51,28 +52,61 @@ const mostStale = 3
 
 // attach leases a connection.
 func (s *session) attach(fresh bool) error {
+	var door limiter.Door
+	if s.ticket, door = s.be.Guard.Enter(limiter.Nanos(time.Now()), s.class()); door != limiter.DoorPass {
+		return closedDoor(door)
+	}
+	err := s.acquire(fresh)
+	if err != nil {
+		s.judge(limiter.Ignored) // dials that fail are the pool's to hold down
+	}
+	return err
+}
+
+// acquire is attach once the backend is to be asked.
+func (s *session) acquire(fresh bool) error {
 	acquire := s.be.Pool.Acquire
 	if fresh {
 		acquire = s.be.Pool.AcquireFresh
 	}
-	lease, err := acquire(s.front.ctx, s.place.key)
+	lease, err := acquire(s.front.ctx, s.place.key, s.class())
 	if err != nil {
 		if d, ok := errors.AsType[*pool.DialError](err); ok && d.KeyOnly {
 			s.place.forget()
 		}
+		switch nolease.Kind(err) {
+		case fault.Shed, fault.QueueFull, fault.QueueTimeout:
+			s.be.Guard.Shed(s.class())
+		}
 		return err
 	}
+	if lease.Waited() > 0 && s.hasLeft() {
+		lease.Unused()
+		return errLeft
+	}
+	s.be.Guard.Served(s.class())
 	th := lease.Attached().(*thread)
 	if th.idleMost > 0 {
 		lease.LearnIdle(th.idleMost)
 	}
-	th.mixed = false
+	th.mixed, th.changed, th.oneShot = false, notPinned, false
+	s.own = s.gave != 0 && th.gave == s.gave
+	th.gave = 0
+	s.lingers, s.stated, s.selected, s.inserted, s.warned, s.wrote = false, false, false, false, false, false
 	s.verbatim = wire.Verbatim(th.agreed, s.caps)
 	s.lease, s.traits, s.noisy, s.used, s.dedicated, s.spoilt, s.rows = lease, 0, false, false, false, false, false
 	s.mu.Lock()
 	s.thread = th
 	s.mu.Unlock()
 	return nil
+}
+
+// class is how important the session is where it waits.
+func (s *session) class() limiter.Class {
+	if c := s.user.Class; c != 0 {
+		return c
+	}
+	return s.set.Class
 }
 
 // holds says whether the server knows s's connection by id; for KILL.
@@ -99,6 +133,8 @@ func (s *session) loosen() (pool.Lease, *thread) {
 	lease, th := s.lease, s.thread
 	s.lease, s.thread = pool.Lease{}, nil
 	s.mu.Unlock()
+	s.unpin()
+	s.judge(limiter.Ignored)
 	return lease, th
 }
 
@@ -138,7 +174,7 @@ func (s *session) detach() {
 		}
 		s.countReset(resetNow)
 	case left == leftState:
-		th.left = leftState
+		th.left, th.gave = leftState, s.gave
 		s.countReset(resetLater)
 	default:
 		if th.left == leftNothing {
@@ -227,6 +263,7 @@ func (s *session) perform(c sock.Conn, th *thread, packets []byte, within time.D
 	}
 	c.SetReadDeadline(zeroTime)
 	c.SetWriteDeadline(zeroTime)
+	th.changed = notPinned // as it is meant to
 	return nil
 }
 
@@ -262,6 +299,9 @@ func (s *session) settled(c sock.Conn, th *thread, cmd wire.Command) error {
 // mustRestore says whether what the last client has left must be undone before
 // the first command of this one.
 func (s *session) mustRestore(cmd wire.Command, sql []byte, traits lex.Traits) bool {
+	if s.own {
+		return false // nobody had it in between
+	}
 	switch s.thread.left {
 	case leftNothing:
 		return false
@@ -296,7 +336,10 @@ func (s *session) forgetFoundRows(c sock.Conn, th *thread, prefix int) error {
 	if err := s.perform(c, th, packets, rollbackTime); err != nil {
 		return err
 	}
-	th.left, s.rows = leftNothing, true
+	if prefix > 0 {
+		th.left = leftNothing
+	}
+	s.rows = true
 	return nil
 }
 
@@ -353,6 +396,12 @@ func (s *session) failed(seq uint8, err error) {
 // lackOf says why there is no connection. A server that answers and does not let
 // the user in is not one that cannot be reached.
 func lackOf(err error) fault.Kind {
+	if d, ok := errors.AsType[closedDoor](err); ok {
+		return d.kind()
+	}
+	if err == errLeft {
+		return fault.ClientGone
+	}
 	d, dial := errors.AsType[*pool.DialError](err)
 	if _, answered := errors.AsType[*Refusal](err); answered || dial && d.KeyOnly {
 		return fault.BackendRefused

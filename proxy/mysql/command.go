@@ -9,6 +9,7 @@ import (
 
 	"weir/internal/reason"
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/proxy/fault"
 	"weir/proxy/mysql/lex"
 	"weir/proxy/mysql/wire"
@@ -29,6 +30,14 @@ func (s *session) command() (keep bool) {
 	}
 	s.cmd = wire.Command(s.in[s.r+wire.HeaderLen])
 	size := wire.HeaderLen + h.Len
+	if s.counted() {
+		return s.admitted(size)
+	}
+	return s.perCommand(size)
+}
+
+// perCommand does what is to be done for the command, whose packet has that size.
+func (s *session) perCommand(size int) (keep bool) {
 	if size > len(s.in) {
 		return s.long()
 	}
@@ -37,6 +46,9 @@ func (s *session) command() (keep bool) {
 	}
 	packet := s.in[s.r : s.r+size]
 	s.r += size
+	if !s.statementIsText() && s.loose() {
+		s.giveBack() // no such command asks what a statement left
+	}
 	body := packet[wire.HeaderLen+1:]
 	switch s.cmd {
 	case wire.ComQuit:
@@ -95,6 +107,11 @@ func (s *session) statement(packet, sql []byte, more lex.Traits) bool {
 	traits := lex.Scan(sql, s.ascii()) | more
 	if traits&lex.Kills != 0 {
 		return s.sayERR(1, fault.UnknownCommand, "KILL is, with a plain number and as a statement of its own")
+	}
+	if s.be.Sharing {
+		if ok, keep := s.mayAsk(sql, traits); !ok {
+			return keep
+		}
 	}
 	return s.forward(packet, sql, traits)
 }
@@ -186,7 +203,7 @@ func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
 			}
 			th.left, prefix = leftNothing, 0
 		}
-		if !s.rows && traits&(lex.Previous|lex.Unknown) != 0 && asksFoundRows(sql) {
+		if !s.rows && !s.gaveBack && traits&(lex.Previous|lex.Unknown) != 0 && asksFoundRows(sql) {
 			if err := s.forgetFoundRows(c, th, prefix); err != nil {
 				if had {
 					return s.lostSession(err)
@@ -240,6 +257,12 @@ func (s *session) forward(packet, sql []byte, traits lex.Traits) bool {
 func (s *session) begin(sql []byte, traits lex.Traits) {
 	s.used, s.stopped, s.begun, s.cut = true, false, false, nil
 	s.traits |= traits
+	if s.be.Sharing {
+		s.lingers = false
+		if s.pin == notPinned {
+			s.keep(pinOf(s.cmd, sql, traits))
+		}
+	}
 	switch s.cmd {
 	case wire.ComSetOption:
 		s.thread.multi = true
@@ -305,6 +328,7 @@ func (s *session) lostBackend(err error) bool {
 	case isBad(err):
 		k, why = fault.BadResponse, reason.CloseBadResponse
 	}
+	s.judge(limiter.Failed)
 	s.front.log.Log(s.front.ctx, k.Row().Level, "the backend failed under a command", "fold", k.String(),
 		"listener", s.front.name, "backend", s.be.Name, "reason", k.String(), "command", s.cmd.String(), "err", err, "hint", k.Row().Hint)
 	s.abandon(why)

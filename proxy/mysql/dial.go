@@ -192,6 +192,7 @@ func (l *login) prepare(th *thread) error {
 			return fmt.Errorf("the server does not take what a session is reset with: %w", err)
 		}
 		th.track(r)
+		th.tracking = th.tracking || steps[i].tracks
 		th.restore = append(th.restore, packet...)
 		th.answers++
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"weir/internal/testnet"
+	"weir/limiter"
 	"weir/proxy/mysql"
 	"weir/proxy/mysql/wire"
 )
@@ -127,7 +128,7 @@ func TestNoConnectionIsMadeForALoginThatCannotBe(t *testing.T) {
 	r := newRig(t, rigOptions{backend: f.address(), users: []*mysql.User{withPassword("app", password), withHash("hashed", password)}})
 	r.login(loginAs{}).alive()
 	before := len(f.all())
-	if _, err := r.pool.Acquire(t.Context(), mysql.WarmKey("hashed", "")); err == nil || !strings.Contains(err.Error(), "native_hash") {
+	if _, err := r.pool.Acquire(t.Context(), mysql.WarmKey("hashed", ""), limiter.ClassDefault); err == nil || !strings.Contains(err.Error(), "native_hash") {
 		t.Errorf("got %v", err)
 	}
 	if n := len(f.all()) - before; n != 0 {

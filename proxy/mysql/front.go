@@ -11,8 +11,10 @@ import (
 
 	"weir/internal/hist"
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/pool"
 	"weir/proxy/fault"
+	"weir/proxy/fault/overlimit"
 	"weir/proxy/mysql/wire"
 )
 
@@ -24,10 +26,15 @@ type Backend struct {
 	Server *Server
 	Seen   *Seen
 	Plugin string // of the login that clients are asked for
+	Limit  overlimit.Limit
+	Guard  *limiter.Guard // nil: none
 
 	// Proven leaves out the reset between two clients where it is proved that
 	// the first has left nothing.
-	Proven       bool
+	Proven bool
+	// Sharing takes a client's connection back as soon as nothing of the client's
+	// is on it: mode transaction. The server's options have Track then.
+	Sharing      bool
 	QueryTimeout time.Duration // a statement that runs longer is killed; 0: none
 	IdleAttached time.Duration // a client that holds a connection and is silent for longer is closed; 0: none
 
@@ -51,8 +58,17 @@ type Slow struct {
 // Settings are what a Front can be changed to while it serves. They are
 // immutable once given to it.
 type Settings struct {
-	Backend *Backend
-	Allow   []netip.Prefix // nil: everybody
+	Backend     *Backend
+	Allow       []netip.Prefix // nil: everybody
+	Limit       overlimit.Limit
+	Connections overlimit.Connections
+	Class       limiter.Class
+
+	// ProxyProtocol says that the peers in Trusted begin each connection with a
+	// PROXY header. The client is the one that it names from then on: for Allow,
+	// for the users' own, and in what is logged. They are closed gracefully.
+	ProxyProtocol bool
+	Trusted       []netip.Prefix
 
 	LoginTimeout time.Duration
 	SendTimeout  time.Duration
@@ -99,15 +115,24 @@ func (f *Front) Interrupt() {
 
 // Serve runs a client's session; see sock.Handler.
 func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
+	set := f.set.Load()
+	behind := set.behind(c, state)
+	if behind && w != sock.WakeFull {
+		if next, known := f.identify(l, c, w, set); !known {
+			return next
+		}
+		w, behind = sock.WakeAccepted, false
+	}
 	switch w {
 	case sock.WakeAccepted, sock.WakeFull:
-		set := f.set.Load()
 		kind := fault.None
 		switch {
-		case !allows(set.Allow, c.RemoteAddr().Addr()):
+		case !behind && !allows(set.Allow, c.RemoteAddr().Addr()):
 			kind = fault.NotAllowed
 		case w == sock.WakeFull:
 			kind = fault.MaxClients
+		default:
+			kind = set.Connections.Enter(c)
 		}
 		if kind != fault.None {
 			f.turnAway(l, c, w, kind, set)
@@ -143,7 +168,7 @@ func (f *Front) turnAway(l *sock.Listener, c sock.Conn, w sock.Wake, k fault.Kin
 			ending = sock.EndUnread
 		}
 	}
-	f.sweeper.End(c, ending, set.Graceful, gone)
+	f.sweeper.End(c, ending, set.graceful(c.RemoteAddr().Addr()), gone)
 }
 
 // appendFault appends the ERR for k, with more about it if there is.
@@ -176,6 +201,8 @@ type stats struct {
 type outcomes struct {
 	ok, err atomic.Uint64 // as the server said
 	resets  [resetKinds]atomic.Uint64
+	pinned  [pins]atomic.Int64  // clients that are
+	pins    [pins]atomic.Uint64 // times that one became so
 	kind    [64]atomic.Uint64
 }
 
@@ -200,6 +227,8 @@ type Stats struct {
 	Requests       map[string]map[string]uint64 // by backend ("" before a login) and outcome
 	RequestSeconds hist.Snapshot
 	Resets         map[string]map[string]uint64 // by backend and kind
+	Pinned         map[string]map[string]int64  // by backend and reason: clients that keep their connection (Sharing)
+	Pins           map[string]map[string]uint64 // by backend and reason: how often one came to
 	IdleAttached   int64
 	Logins         int64 // clients in login
 }
@@ -211,6 +240,8 @@ func (f *Front) Stats() Stats {
 		Requests:       map[string]map[string]uint64{"": s.refused.snapshot()},
 		RequestSeconds: s.seconds.Snapshot(),
 		Resets:         map[string]map[string]uint64{},
+		Pinned:         map[string]map[string]int64{},
+		Pins:           map[string]map[string]uint64{},
 		IdleAttached:   s.attached.Load(),
 		Logins:         f.logins.Load(),
 	}
@@ -223,6 +254,7 @@ func (f *Front) Stats() Stats {
 			m[name] = o.resets[k].Load()
 		}
 		st.Resets[name] = m
+		st.Pinned[name], st.Pins[name] = o.pinnedBy()
 	}
 	return st
 }

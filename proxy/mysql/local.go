@@ -47,6 +47,7 @@ const lostByReset = wire.CapIgnoreSpace | wire.CapInteractive
 // reset is COM_RESET_CONNECTION: the session goes back to its beginning, but for
 // the database, and the connection to the pool.
 func (s *session) reset() bool {
+	s.forget()
 	s.caps &^= lostByReset
 	if s.thread != nil {
 		s.database = s.thread.current
@@ -74,6 +75,7 @@ func (s *session) changeUser(p []byte) bool {
 		return s.close()
 	}
 	s.detach()
+	s.forget()
 	l.Caps = s.caps
 	// The nonce of the greeting is used up, so the proof that came is not
 	// looked at: servers ask for a new one, too.

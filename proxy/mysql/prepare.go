@@ -48,7 +48,7 @@ func (l *login) ask(th *thread) ([]step, error) {
 		}
 		th.untracked = a.trackSchema != "1" && !strings.EqualFold(a.trackSchema, "on")
 		th.lostTrack = th.untracked
-		return stepsOf(th, &a, i == 0), nil
+		return stepsOf(th, &a, i == 0, l.opt.Track), nil
 	}
 	return nil, errors.New("the server answers no simple SELECT, which is needed to know its sessions")
 }
@@ -58,6 +58,7 @@ type step struct {
 	cmd      wire.Command
 	text     string
 	optional bool // left out where the server does not take it
+	tracks   bool // it turns the trackers on
 }
 
 func (s *step) packet(dst []byte) []byte {
@@ -67,7 +68,7 @@ func (s *step) packet(dst []byte) []byte {
 
 // stepsOf works out what a reset leaves, or makes other than a login does. What
 // is said of MariaDB was measured on 10.11.
-func stepsOf(th *thread, a *asked, roles bool) []step {
+func stepsOf(th *thread, a *asked, roles, track bool) []step {
 	steps := []step{{cmd: wire.ComResetConnection}}
 	if roles {
 		role := setRole(th.mariadb, a.role)
@@ -90,10 +91,17 @@ func stepsOf(th *thread, a *asked, roles bool) []step {
 		sets = append(sets, "wait_timeout="+a.waitTimeout)
 	}
 	if len(sets) > 0 {
-		steps = append(steps, step{wire.ComQuery, "SET " + strings.Join(sets, ", "), true})
+		steps = append(steps, step{cmd: wire.ComQuery, text: "SET " + strings.Join(sets, ", "), optional: true})
+	}
+	if track { // last: it need not tell of the steps before
+		steps = append(steps, step{cmd: wire.ComQuery, text: trackAll, optional: true, tracks: true})
 	}
 	return steps
 }
+
+// trackAll has the server tell of all changes that it can tell of. A reset turns
+// it off; no privilege is needed for it.
+const trackAll = "SET session_track_system_variables='*', session_track_state_change=ON, session_track_transaction_info='CHARACTERISTICS'"
 
 // plain says whether a value of the server's may stand in a statement.
 func plain(value string) bool {

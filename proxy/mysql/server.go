@@ -22,6 +22,7 @@ type ServerOptions struct {
 	Users   map[string]*User
 	TLS     *tls.Config // nil: none
 	Version string      // for clients; empty: as the server says
+	Track   bool        // connections are for a Backend with Sharing
 }
 
 // Server is what is known of the server of a backend. It is safe for concurrent
@@ -33,6 +34,8 @@ type Server struct {
 
 	mu      sync.Mutex
 	threads map[uint64]*thread // connections that are open, by the server's numbers
+
+	gaves atomic.Uint64 // the last sharing.gave
 }
 
 // enter and forget keep threads.

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"weir/internal/sock"
+	"weir/limiter"
 	"weir/pool"
 	"weir/proxy/fault"
+	"weir/proxy/fault/overlimit"
 	"weir/proxy/mysql/lex"
 	"weir/proxy/mysql/wire"
 )
@@ -40,11 +42,16 @@ type session struct {
 	database string
 	verbatim bool // answers need no translation
 
+	patience overlimit.Patience // refusals in a row
+	resting  bool               // it is left unread, for as long as it is parked
+	hold     time.Duration      // it is to be left unread for so long
+
 	until  time.Time   // a parked client that holds a connection may be silent
 	killed atomic.Bool // the next thing to do is to end it
 	mu     sync.Mutex  // guards l, thread and, once logged in, user, for KILL
 	thread *thread     // nil: no connection is attached
 	lease  pool.Lease
+	ticket limiter.Ticket // of the backend's breaker, until the first answer
 
 	// Of what was done since the connection was attached:
 	traits    lex.Traits // of all statements
@@ -58,6 +65,8 @@ type session struct {
 	begun     bool       // the client has got a part of its answer
 	cut       error      // why the backend did not take the command whole
 	counts    *outcomes
+
+	sharing
 
 	*work
 }
@@ -127,9 +136,13 @@ func (s *session) wake(w sock.Wake) sock.Next {
 		s.leave(sock.EndOurs)
 		return sock.Next{}
 	}
+	resting := s.resting
+	s.resting = false
 	switch w {
 	case sock.WakeExpired:
 		switch {
+		case resting:
+			s.patience = s.patience.Rested()
 		case s.c.Look() == sock.Readable:
 		case s.bereft():
 			return sock.Next{}
@@ -210,6 +223,14 @@ func (s *session) serve(woken bool) sock.Next {
 		if !keep {
 			return sock.Next{}
 		}
+		if s.hold > 0 {
+			if s.loose() {
+				s.giveBack()
+			}
+			if next, ok := s.rest(); ok {
+				return next
+			}
+		}
 		if s.l.Draining() && s.phase == ready && !s.inTransaction() && s.r == s.w {
 			if !s.flush() || s.c.Look() != sock.Readable {
 				s.leave(sock.EndOurs)
@@ -242,9 +263,12 @@ func (s *session) park() sock.Next {
 // max_open used up after a restart of the server, until their clients speak.
 const backendLook = time.Second
 
-// parkOn parks a client that holds a connection until its end, or the next look.
+// parkOn parks a client until its end, or the next look at the connection that it
+// holds.
 func (s *session) parkOn(wait time.Duration) sock.Next {
-	s.front.stats.attached.Add(1)
+	if s.thread != nil {
+		s.front.stats.attached.Add(1)
+	}
 	return sock.Next{Park: wait, State: s}
 }
 
@@ -318,6 +342,11 @@ func (s *session) nextPacket(woken bool) input {
 
 // nextBytes reads the client's next bytes, after it has written what is owed.
 func (s *session) nextBytes() (n int, err error) {
+	if s.loose() {
+		if n, err = s.lingering(); n > 0 || err != nil {
+			return n, err
+		}
+	}
 	if len(s.owed) == 0 {
 		return s.c.ReadSoon(s.room())
 	}
@@ -401,8 +430,9 @@ func (s *session) end(e sock.Ending) {
 		return
 	}
 	s.ended = true
+	s.set.Connections.Leave(s.c)
 	s.leaveLogin()
-	s.front.sweeper.End(s.c, e, s.set.Graceful, s.l.Gone())
+	s.front.sweeper.End(s.c, e, s.set.graceful(s.peer), s.l.Gone())
 }
 
 // drop ends the session with the client's connection cut: the answer that it

@@ -45,6 +45,7 @@ type rigOptions struct {
 	be       func(*mysql.Backend)
 	settings func(*mysql.Settings)
 	unknown  bool // do not wait until the server is known
+	sharing  bool // mode transaction
 }
 
 func withPassword(name, password string) *mysql.User {
@@ -68,7 +69,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		o.maxOpen = 8
 	}
 	r := &rig{t: t, sweeper: sock.NewSweeper()}
-	r.opt = &mysql.ServerOptions{Name: "db", Address: o.backend, Users: map[string]*mysql.User{}, TLS: o.tls, Version: o.version}
+	r.opt = &mysql.ServerOptions{Name: "db", Address: o.backend, Users: map[string]*mysql.User{}, TLS: o.tls, Version: o.version, Track: o.sharing}
 	for _, u := range o.users {
 		r.opt.Users[u.Name] = u
 	}
@@ -87,7 +88,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if r.pool, err = pool.New(po); err != nil {
 		t.Fatal(err)
 	}
-	r.be = &mysql.Backend{Name: "db", Pool: r.pool, Server: r.server, Seen: new(mysql.Seen), Plugin: wire.PluginNative}
+	r.be = &mysql.Backend{Name: "db", Pool: r.pool, Server: r.server, Seen: new(mysql.Seen), Plugin: wire.PluginNative, Sharing: o.sharing}
 	if o.be != nil {
 		o.be(r.be)
 	}

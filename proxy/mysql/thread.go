@@ -35,6 +35,12 @@ type thread struct {
 	mixed     bool   // this client's statements are, or were, in a character set as wire.ASCIIMixed
 	timed     bool   // the socket has a read deadline, of query_timeout
 
+	// For mode transaction:
+	tracking bool   // the server tells of all changes that it can tell of
+	changed  pin    // it told of one since the client's command began, and of what kind
+	oneShot  bool   // it told of what SET TRANSACTION has said of the next one
+	gave     uint64 // by whom it was given back, see sharing.gave
+
 	// killed: a KILL was sent for this thread. It may arrive late, so nobody
 	// else may have the connection.
 	killed atomic.Bool
@@ -70,6 +76,16 @@ func (t *thread) track(r *wire.Response) {
 	for tr.Next() {
 		if tr.Kind == wire.TrackSchema && string(tr.Value) != t.current {
 			t.current = string(tr.Value)
+		}
+		switch tr.Kind {
+		case wire.TrackVariable:
+			t.changed = pinVariables
+		case wire.TrackState:
+			if t.changed == notPinned {
+				t.changed = pinState
+			}
+		case wire.TrackTransaction:
+			t.oneShot = len(tr.Value) > 0
 		}
 		if tr.Kind == wire.TrackVariable && string(tr.Name) == "character_set_client" && wire.ASCIIMixed(tr.Value) {
 			t.mixed = true

@@ -34,7 +34,7 @@ func (s *session) long() bool {
 		}
 		th, c = s.thread, s.lease.Conn()
 		switch {
-		case !s.rows && s.statementIsText() && s.lease.Reused():
+		case !s.rows && !s.gaveBack && s.statementIsText() && s.lease.Reused():
 			// It may ask for FOUND_ROWS anywhere.
 			err = s.forgetFoundRows(c, th, prefix)
 		case prefix > 0:
@@ -106,6 +106,14 @@ func (s *session) pump(seq, shift uint8, file bool) (frames int, keep bool) {
 	var left, size int // of the frame's payload, of the packet's
 	in, more := false, false
 	var words straddled
+	var asks lex.Words
+	var gone lex.Reads // what the statement may not ask for
+	if !file && s.be.Sharing && s.statementIsText() {
+		gone = s.gone()
+		if s.goneInsertID { // mayAsk looks closer
+			gone |= lex.ReadsInsertID
+		}
+	}
 	for {
 		k, done := s.r, false // in[r:k] may be passed on
 		for !done {
@@ -142,6 +150,19 @@ func (s *session) pump(seq, shift uint8, file bool) (frames int, keep bool) {
 		if k > s.r {
 			if !file && s.statementIsText() {
 				s.spoilt = s.spoilt || words.spoil(s.in[s.r:k])
+			}
+			if gone != 0 {
+				// Before its last piece is sent, the server does nothing with it.
+				asks.Feed(s.in[s.r:k])
+				lost := asks.Found()
+				if done {
+					lost = asks.End()
+				}
+				if lost &= gone; lost != 0 {
+					s.abandon(reason.CloseClientGone)
+					s.refuseGone(lost)
+					return frames, s.close()
+				}
 			}
 			c.WriteWithin(s.set.SendTimeout)
 			if _, err := c.Write(s.in[s.r:k]); err != nil {

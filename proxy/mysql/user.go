@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"sync/atomic"
 
+	"weir/limiter"
 	"weir/proxy/mysql/wire"
 )
 
@@ -15,6 +16,7 @@ import (
 type User struct {
 	Name    string
 	MaxOpen int            // most backend connections; 0: as many as the pool has
+	Class   limiter.Class  // 0: the listener's
 	Allow   []netip.Prefix // where clients may come from; nil: from everywhere
 
 	secret secret

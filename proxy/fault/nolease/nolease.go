@@ -20,6 +20,8 @@ func Kind(err error) fault.Kind {
 	switch {
 	case err == nil:
 		return fault.None
+	case errors.Is(err, pool.ErrShed):
+		return fault.Shed
 	case errors.Is(err, pool.ErrQueueFull):
 		return fault.QueueFull
 	case errors.Is(err, pool.ErrQueueTimeout):

@@ -22,6 +22,7 @@ func TestEachErrorOfAcquireHasItsKind(t *testing.T) {
 		want fault.Kind
 	}{
 		{nil, fault.None},
+		{fmt.Errorf("api: %w", pool.ErrShed), fault.Shed},
 		{pool.ErrQueueFull, fault.QueueFull},
 		{fmt.Errorf("api: %w", pool.ErrQueueTimeout), fault.QueueTimeout},
 		{pool.ErrClosed, fault.Draining},

@@ -26,6 +26,7 @@ const (
 	CodeLockWaitTimeout     Code = 1205
 	CodeDeadlock            Code = 1213
 	CodeUserLimit           Code = 1226
+	CodeNotSupportedYet     Code = 1235
 	CodeUnsupportedAuth     Code = 1251
 	CodeUnknownStatement    Code = 1243
 	CodeOptionPreventsStmt  Code = 1290
@@ -110,6 +111,8 @@ func describe(c Code) (state, text string) {
 		return "40001", "Deadlock found when trying to get lock; try restarting transaction"
 	case CodeUserLimit:
 		return accessRule, "User has exceeded the 'max_user_connections' resource"
+	case CodeNotSupportedYet:
+		return accessRule, "This version does not yet support it"
 	case CodeUnsupportedAuth:
 		return "08004", "Client does not support authentication protocol requested by server"
 	case CodeUnknownStatement:

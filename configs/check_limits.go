@@ -1,0 +1,61 @@
+package configs
+
+import (
+	"fmt"
+	"strings"
+)
+
+// limits applies the rules of the limits blocks.
+func (ch *checker) limits() {
+	for i := range ch.c.Listeners {
+		l := &ch.c.Listeners[i]
+		path := fmt.Sprintf("listeners[%d]", i)
+		ch.limitsOf(&l.Limits, l.Protocol, path+".limits")
+		if l.Connections.Burst > 0 && l.Connections.Rate == (Rate{}) && ch.good(path+".connections.rate") {
+			ch.warn(path+".connections.burst", "has no effect without connections.rate")
+		}
+		for j := range l.Routes {
+			ch.limitsOf(&l.Routes[j].Limits, l.Protocol, fmt.Sprintf("%s.routes[%d].limits", path, j))
+		}
+	}
+	for i := range ch.c.Backends {
+		b := &ch.c.Backends[i]
+		path := fmt.Sprintf("backends[%d]", i)
+		ch.limitsOf(&b.Limits, b.Protocol, path+".limits")
+		if at := path + ".limits.in_flight"; int(b.Limits.InFlight) >= b.Pool.MaxOpen && ch.set[at] {
+			ch.warn(at, "%d has no effect: pool.max_open, which is %d, lets no more be in flight", b.Limits.InFlight, b.Pool.MaxOpen)
+		}
+	}
+}
+
+func (ch *checker) limitsOf(l *Limits, protocol, path string) {
+	at := func(key string) string { return path + "." + key }
+	if ch.good(at("per")) && protocol != "" {
+		switch {
+		case l.Per == "user" && protocol != ProtocolMySQL:
+			ch.reject(at("per"), "user is of protocol mysql; here it is client, or header:NAME")
+		case strings.HasPrefix(l.Per, perHeader) && protocol != ProtocolHTTP:
+			ch.reject(at("per"), "%s is of protocol http; here it is client, or user", clip(l.Per))
+		}
+	}
+	if l.InFlight == InFlightAuto {
+		ch.reject(at("in_flight"), "auto is not in this version; write a number")
+	}
+	if ch.good(at("rate")) && l.Rate == (Rate{}) && l.Burst > 0 {
+		ch.warn(at("burst"), "has no effect without limits.rate")
+	}
+	if ch.good(at("per_rate")) && l.PerRate == (Rate{}) {
+		for key, says := range map[string]bool{"per": l.Per != defaultPer, "per_burst": l.PerBurst > 0, "per_keys": l.PerKeys != defaultPerKeys} {
+			if says && ch.good(at(key)) {
+				ch.warn(at(key), "has no effect without limits.per_rate")
+			}
+		}
+	}
+	if l.Per != defaultPer {
+		for key, says := range map[string]bool{"ipv4_prefix": l.IPv4Prefix != defaultIPv4Bits, "ipv6_prefix": l.IPv6Prefix != defaultIPv6Bits} {
+			if says && !strings.Contains(path, "listeners") {
+				ch.warn(at(key), "has no effect: limits.per is %s", clip(l.Per))
+			}
+		}
+	}
+}

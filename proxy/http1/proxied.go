@@ -1,0 +1,34 @@
+package http1
+
+import (
+	"weir/internal/sock"
+	"weir/proxy/fault"
+	"weir/proxy/proxied"
+)
+
+// behind says whether a client has its PROXY header yet to send.
+func (set *Settings) behind(c sock.Conn, state any) bool {
+	return state == proxied.Waiting ||
+		state == nil && set.ProxyProtocol && proxied.Expected(set.Trusted, c.RemoteAddr().Addr())
+}
+
+// identify reads the PROXY header of a client. Where it is not known after that,
+// next is what is to become of it.
+func (f *Front) identify(l *sock.Listener, c sock.Conn, w sock.Wake, set *Settings) (next sock.Next, known bool) {
+	r := proxied.Identify(l, c, w, set.HeaderTimeout, "listeners[].timeouts.header")
+	switch r.Step {
+	case proxied.Known:
+		return next, true
+	case proxied.Wait:
+		return sock.Next{Park: set.HeaderTimeout, State: proxied.Waiting}, false
+	}
+	if r.Err != nil {
+		const k = fault.BadProxyHeader
+		f.stats.refused.count(k)
+		f.logRefused(set, c, k, nil, 0)
+		f.log.Warn("a connection without a valid PROXY header was closed", "fold", k.String(), "listener", f.name,
+			"proxy", c.RemoteAddr().Addr(), "reason", k.String(), "err", r.Err, "hint", k.Row().Hint)
+	}
+	f.sweeper.End(c, r.Ending, true, l.Gone())
+	return next, false
+}
