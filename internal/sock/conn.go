@@ -180,6 +180,8 @@ type Info struct {
 	Unacked    uint32        // segments sent and not acknowledged
 	NotSent    uint32        // bytes written and not yet sent
 	RTT        time.Duration // smoothed
+	SinceData  time.Duration // since the last data came, to a few milliseconds
+	SinceACK   time.Duration // since the last segment came that was no data alone; a FIN is one
 	Received   uint64        // bytes received and acknowledged, a FIN counts as one
 	FINAcked   bool          // the peer has acknowledged all bytes and our FIN
 }

@@ -143,6 +143,8 @@ func tcpInfo(fd uintptr) (Info, bool) {
 		Unacked:    ti.Unacked,
 		NotSent:    ti.Notsent_bytes,
 		RTT:        time.Duration(ti.Rtt) * time.Microsecond,
+		SinceData:  time.Duration(ti.Last_data_recv) * time.Millisecond,
+		SinceACK:   time.Duration(ti.Last_ack_recv) * time.Millisecond,
 		Received:   ti.Bytes_received,
 		FINAcked:   ti.Bytes_acked > ti.Bytes_sent-ti.Bytes_retrans, // the FIN counts in the first alone
 	}, true

@@ -109,10 +109,6 @@ func (s *session) moved(k fault.Kind) (yes bool, rej *Reject) {
 
 // acquire takes a lease; fresh asks for a connection that was not used before.
 func (s *session) acquire(be *Backend, fresh bool) (l pool.Lease, k fault.Kind) {
-	sight := sock.Readable
-	if be.Pool.Contended() {
-		sight = s.c.Look()
-	}
 	var err error
 	if fresh {
 		l, err = be.Pool.AcquireFresh(s.front.ctx, "", s.class)
@@ -120,7 +116,7 @@ func (s *session) acquire(be *Backend, fresh bool) (l pool.Lease, k fault.Kind) 
 		l, err = be.Pool.Acquire(s.front.ctx, "", s.class)
 	}
 	switch {
-	case err == nil && l.Waited() > 0 && left(sight, s.c.Look()):
+	case err == nil && l.Waited() > 0 && sock.Left(s.c):
 		l.Unused()
 		return l, fault.ClientGone
 	case err == nil:
@@ -133,12 +129,6 @@ func (s *session) acquire(be *Backend, fresh bool) (l pool.Lease, k fault.Kind) 
 	}
 	nolease.Log(s.front.log, s.front.name, be.Name, k, err)
 	return l, k
-}
-
-// left says whether a client has left while it waited. A FIN that was there
-// before may be that of a client which half-closes and reads on.
-func left(before, now sock.Sight) bool {
-	return now == sock.Broken || before == sock.Quiet && now == sock.PeerFIN
 }
 
 // failure is an exchange that brought no byte of a response.
