@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"internal/accesslog":  {},
 	"internal/hist":       {},
 	"internal/oplog":      {},
+	"internal/pressure":   {},
 	"internal/procs":      {},
 	"internal/proxyproto": {},
 	"internal/reason":     {},
@@ -68,7 +69,7 @@ var libraries = map[string][]string{
 	"go.uber.org/ratelimit":           {"limiter"},
 	"github.com/sony/gobreaker":       {"limiter"},
 	"github.com/valyala/fasthttp":     {"admin", "proxy/http1", "internal/demo", "internal/storm"},
-	"golang.org/x/sys":                {"internal/sock", "internal/testnet", "tcpstat", "cmd/weir"},
+	"golang.org/x/sys":                {"internal/pressure", "internal/sock", "internal/testnet", "tcpstat", "cmd/weir"},
 	"filippo.io/edwards25519":         {"proxy/mysql/wire"},
 	"github.com/google/go-cmp":        {},                                                      // tests only
 	"github.com/go-sql-driver/mysql":  {"internal/demo", "internal/storm", "internal/testnet"}, // clients, never the front

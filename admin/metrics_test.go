@@ -26,7 +26,7 @@ func sample() Snapshot {
 	h.Observe(time.Hour)
 	return Snapshot{
 		Listeners: []ListenerSnapshot{{
-			Name: "web", Accepting: true, Clients: 7, ClientsTotal: 20007,
+			Name: "web", Accepting: true, Queued: 3, Clients: 7, ClientsTotal: 20007,
 			Closed:      []Count{{"quiet", 20000}, {"active", 0}},
 			Shed:        []Count{{"queue_full", 12}},
 			Requests:    []RequestCount{{"api", "2xx", 19000}, {"", "bad_request", 3}},
@@ -37,14 +37,16 @@ func sample() Snapshot {
 			Dials:        []Count{{"ok", 64}, {"refused", 2}},
 			Closed:       []Count{{"idle", 5}},
 			StaleRetries: 1, Mode: 3, ModeChanges: []Count{{"shedding", 2}}, InFlightMax: 12, BreakerOpen: true,
-			AcquireWait:  h.Snapshot(),
+			AcquireWait: h.Snapshot(),
 		}, {
 			Name: "orders",
 			MySQL: &MySQLSnapshot{
 				IdleAttached: 11, Resets: []Count{{"later", 40}, {"closed", 0}}, Users: []UserSnapshot{{"app", 5}},
+				Pinned: []Count{{"variables", 3}, {"locks", 0}}, Pins: []Count{{"variables", 12}, {"locks", 1}},
 			},
 		}},
 		SlowLogDropped:   8,
+		Pressure:         []Share{{"memory", 0.25}, {"descriptors", 0}},
 		Reloads:          []Count{{"ok", 2}, {"refused", 1}},
 		AccessLogDropped: 9,
 	}
@@ -120,6 +122,9 @@ func TestAScrapeShowsTheSnapshotsValues(t *testing.T) {
 		`weir_client_closed_total{how="quiet",listener="web"} 20000`,
 		`weir_client_closed_total{how="active",listener="web"} 0`,
 		`weir_accepting{listener="web"} 1`,
+		`weir_accept_queue{listener="web"} 3`,
+		`weir_pressure{resource="memory"} 0.25`,
+		`weir_pressure{resource="descriptors"} 0`,
 		`weir_requests_total{backend="api",listener="web",outcome="2xx"} 19000`,
 		`weir_requests_total{backend="",listener="web",outcome="bad_request"} 3`,
 		`weir_shed_total{listener="web",reason="queue_full"} 12`,
@@ -159,8 +164,8 @@ func TestMySQLMetricsAreShownForMySQLAlone(t *testing.T) {
 			t.Errorf("of what speaks HTTP: %s", v)
 		}
 	}
-	if n != 5 {
-		t.Errorf("%d values are shown, want 5", n)
+	if n != 9 {
+		t.Errorf("%d values are shown, want 9", n)
 	}
 }
 

@@ -68,6 +68,20 @@ var metrics = []metric{
 				out(bit(l.Accepting), l.Name)
 			}
 		}},
+	{"weir_accept_queue", gauge, []string{"listener"},
+		"Clients that are connected and wait in the kernel's queue to be accepted. Linux, TCP.",
+		func(s *Snapshot, out emit) {
+			for _, l := range s.Listeners {
+				out(float64(l.Queued), l.Name)
+			}
+		}},
+	{"weir_pressure", gauge, []string{"resource"},
+		"How much weir itself has in use of its memory and its descriptors, 0 to 1; 0 where nothing bounds it. At 0.9 it stops accepting, until less than 0.8 has been in use for a second.",
+		func(s *Snapshot, out emit) {
+			for _, p := range s.Pressure {
+				out(p.Part, p.Label)
+			}
+		}},
 	{"weir_mysql_logins", gauge, []string{"listener"},
 		"Clients that are logging in now. Above max_logins they are refused.",
 		func(s *Snapshot, out emit) {
@@ -134,6 +148,16 @@ var metrics = []metric{
 		"Connections to the backend that a client gave back, by when what it had left there is undone: with the next client's first command (later), at once (now), never as there was nothing (skipped), or by closing the connection (closed).",
 		func(s *Snapshot, out emit) {
 			databases(s, func(name string, db *MySQLSnapshot) { counts(out, db.Resets, name) })
+		}},
+	{"weir_mysql_pinned", gauge, []string{"backend", "reason"},
+		"Clients that keep their connection to the backend now although they are between transactions, by why; with mysql.mode transaction.",
+		func(s *Snapshot, out emit) {
+			databases(s, func(name string, db *MySQLSnapshot) { counts(out, db.Pinned, name) })
+		}},
+	{"weir_mysql_pins_total", counter, []string{"backend", "reason"},
+		"Times that a client came to keep its connection to the backend to its end, by why; with mysql.mode transaction.",
+		func(s *Snapshot, out emit) {
+			databases(s, func(name string, db *MySQLSnapshot) { counts(out, db.Pins, name) })
 		}},
 	{"weir_mode", gauge, []string{"backend"},
 		"How far weir degrades before the backend: 0 normal, 1 paced, 2 queueing, 3 shedding, 4 refusing, 5 open.",

@@ -11,6 +11,7 @@ type Snapshot struct {
 	Listeners []ListenerSnapshot
 	Backends  []BackendSnapshot
 	Reloads   []Count // by result
+	Pressure  []Share // by resource
 
 	AccessLogDropped uint64 // lines
 	SlowLogDropped   uint64 // lines of the slow-query log
@@ -22,10 +23,17 @@ type Count struct {
 	N     uint64
 }
 
+// Share is a part, 0 to 1, with a word for what it is a part of.
+type Share struct {
+	Label string
+	Part  float64
+}
+
 // ListenerSnapshot is one listener.
 type ListenerSnapshot struct {
 	Name         string
 	Accepting    bool
+	Queued       int    // connected, and not accepted yet
 	Clients      int    // connected now
 	ClientsTotal uint64 // ever accepted
 	Unread       int    // connected, and not read from for a while
@@ -67,6 +75,7 @@ type BackendSnapshot struct {
 type MySQLSnapshot struct {
 	IdleAttached int     // connections held by clients that are silent
 	Resets       []Count // by kind
+	Pinned, Pins []Count // by reason: how many clients are, and how often one became so
 	Users        []UserSnapshot
 }
 

@@ -47,7 +47,7 @@ var priorityKinds = []overloadKind{
 const (
 	static   = `pool: {max_open: 10}, queue: {max: 64, timeout: 50ms}`
 	adaptive = `limits: {in_flight: auto}, queue: {target: 5ms}`
-	priority = `priority: {header: X-Priority}`
+	priority = `priority_header: X-Priority, trusted_proxies: [0.0.0.0/0]`
 )
 
 // nginx has no queue of its own: it lets in what the backend can answer within

@@ -38,8 +38,12 @@ func (ch *checker) limitsOf(l *Limits, protocol, path string) {
 			ch.reject(at("per"), "%s is of protocol http; here it is client, or user", clip(l.Per))
 		}
 	}
-	if l.InFlight == InFlightAuto {
-		ch.reject(at("in_flight"), "auto is not in this version; write a number")
+	switch {
+	case l.InFlight != InFlightAuto:
+	case protocol == ProtocolMySQL:
+		ch.reject(at("in_flight"), "auto is of protocol http: a MySQL client keeps its connection while it does nothing, so how long that takes says nothing of the server; write a number")
+	case strings.HasPrefix(path, "listeners"):
+		ch.reject(at("in_flight"), "auto is for a backend, as how long that takes is what it goes by; write a number here, or auto in the limits of the backend")
 	}
 	if ch.good(at("rate")) && l.Rate == (Rate{}) && l.Burst > 0 {
 		ch.warn(at("burst"), "has no effect without limits.rate")

@@ -12,7 +12,7 @@ type Limits struct {
 	Rate Rate `key:"rate" range:"1/h..1000000/s" absent:"no limit"`
 	// How many may come at once after a pause, with rate.
 	Burst int `key:"burst" range:"1..1000000" absent:"as many as rate lets through in a second"`
-	// Most requests at one time, from their head to the end of their response. On a listener or route one more is answered with 503 at once; on a backend the rest wait in its queue.
+	// Most requests at one time, from their head to the end of their response. On a listener or route one more is answered with 503 at once; on a backend the rest wait in its queue, and auto finds the number itself, from how long the backend takes.
 	InFlight InFlight `key:"in_flight" range:"1..1000000" absent:"no limit"`
 	// What per_rate counts by: client is the address, user the MySQL account, header:NAME the value of a request's field.
 	Per string `key:"per" form:"per"`

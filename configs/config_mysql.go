@@ -49,8 +49,8 @@ type User struct {
 
 // MySQL says how the sessions of a MySQL backend are served.
 type MySQL struct {
-	// When a client has a backend connection: session keeps it from the first command that needs one to the client's end.
-	Mode string `key:"mode" enum:"session"`
+	// When a client has a backend connection: session keeps it from the first command that needs one to the client's end, transaction gives it back as soon as nothing of the client's is on it.
+	Mode string `key:"mode" enum:"session transaction"`
 	// When a connection's session state is reset before another client has it: always, or proven, which leaves the reset out where no statement can have left anything.
 	Reset string `key:"reset" enum:"always proven"`
 	// Server version that clients are greeted with, such as 10.11.6-MariaDB.

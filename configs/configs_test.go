@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write schema.json and the expected messages in testdata")
 
-var shipped = []string{"default.yaml", "minimal.yaml", "http.yaml", "mysql.yaml"}
+var shipped = []string{"default.yaml", "minimal.yaml", "http.yaml", "mysql.yaml", "gateway.yaml"}
 
 // sameConfig compares two configurations, leaving out which keys were written.
 // The secrets of users are Diff's to compare.

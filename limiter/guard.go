@@ -1,6 +1,9 @@
 package limiter
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Guard stands before a backend: its breaker, its ladder of modes, and the counts
 // by class that the ladder judges by. All methods are safe for concurrent use. A
@@ -9,6 +12,10 @@ type Guard struct {
 	Breaker *Breaker
 	Ladder  *Ladder
 	Breaks  atomic.Bool // the breaker is asked
+
+	// Adaptive, unless nil, finds how many requests the backend should have.
+	Adaptive atomic.Pointer[Adaptive]
+	inFlight atomic.Int64 // those that Begin counted
 
 	served, shed [Classes]atomic.Uint64
 }
@@ -74,3 +81,23 @@ func (g *Guard) Counts() (served, shed [Classes]uint64) {
 	}
 	return served, shed
 }
+
+// Begin counts a request that has got its connection, where Adaptive wants to know
+// of it. Unless it returns 0, the number now in flight, End must follow.
+func (g *Guard) Begin() int {
+	if g == nil || g.Adaptive.Load() == nil {
+		return 0
+	}
+	return int(g.inFlight.Add(1))
+}
+
+// Answered tells Adaptive, at now, of a request that Begin returned inFlight for:
+// how long the backend took to answer, or that it failed to.
+func (g *Guard) Answered(now int64, took time.Duration, inFlight int, ok bool) {
+	if a := g.Adaptive.Load(); a != nil {
+		a.Observe(now, took, inFlight, ok)
+	}
+}
+
+// End is for a request whose exchange is over.
+func (g *Guard) End() { g.inFlight.Add(-1) }

@@ -131,6 +131,7 @@ func (q *queueWalk) drop() Lease {
 }
 
 func (q *queueWalk) step(set func(*Options)) {
+	settle()
 	before := q.Stats()
 	waited := append([]*modelWaiter(nil), q.waits...)
 	q.came = 0

@@ -239,6 +239,7 @@ func groupWalk(t *testing.T, seed uint64) (dials int) {
 			return l
 		}
 		step := func(n int) {
+			settle() // a dial for MinIdle may have begun, which looks at the bounds
 			switch {
 			case n < 40:
 				ctx, cancel := x.Context(), context.CancelFunc(func() {})

@@ -41,7 +41,21 @@ func (v *governor) apply(bc *configs.Backend) {
 	v.target = bc.Queue.Target
 	v.Breaks.Store(bc.Breaker)
 	v.pool.SetTarget(bc.Queue.Target)
-	v.pool.SetInFlight(max(0, int(bc.Limits.InFlight)))
+	if bc.Limits.InFlight != configs.InFlightAuto {
+		v.Adaptive.Store(nil)
+		v.pool.SetInFlight(int(bc.Limits.InFlight))
+		return
+	}
+	if a := v.Adaptive.Load(); a != nil {
+		a.Set(bc.Pool.MaxOpen) // it is at least 1
+		return
+	}
+	a, err := limiter.NewAdaptive(limiter.AdaptiveOptions{Max: bc.Pool.MaxOpen, OnChange: v.pool.SetInFlight})
+	if err != nil {
+		panic("BUG: " + err.Error()) // max_open is at least 1
+	}
+	v.pool.SetInFlight(a.Limit())
+	v.Adaptive.Store(a)
 }
 
 // tick gives the ladder its signals, and the pool what the mode means to it. The
@@ -89,6 +103,11 @@ func (g *graph) setMode(backend, mode string) error {
 		return &admin.Refusal{Err: fmt.Errorf("mode %.60q: must be %s, or %s to let weir find it", mode, strings.Join(modeWords(), ", "), modeAuto)}
 	}
 	return b.Ladder.Force(now, m)
+}
+
+// modeAction is setMode for the admin socket.
+func (g *graph) modeAction(_ context.Context, arg func(string) string) error {
+	return g.setMode(arg("backend"), arg("mode"))
 }
 
 // modeAuto is the word that releases a mode that was set by hand.

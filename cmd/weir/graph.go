@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"weir/configs"
 	"weir/internal/accesslog"
@@ -33,6 +34,7 @@ type graph struct {
 	sweeper *sock.Sweeper
 	server  *proxy.Server
 	budget  *http1.Budget
+	pressed *pressed
 
 	mu       sync.Mutex // held by apply and stop
 	cfg      *configs.Config
@@ -47,7 +49,7 @@ type graph struct {
 
 	quit    chan struct{}  // closed by stop
 	removed sync.WaitGroup // those who wait to close what is retired
-	watch   sync.WaitGroup // who looks at attached
+	watch   sync.WaitGroup // those who look every now and then
 	warm    sync.WaitGroup // those who wait for min_idle
 	sockets sockets        // to backends
 
@@ -64,20 +66,26 @@ type backend struct {
 	*database // nil for HTTP
 }
 
-func newGraph(log *slog.Logger) (*graph, error) {
+func newGraph(log *slog.Logger) (*graph, error) { return newGraphUnder(log, onThisMachine()) }
+
+// newGraphUnder is newGraph for tests that bring their own pressure.
+func newGraphUnder(log *slog.Logger, p *pressed) (*graph, error) {
 	poller, err := sock.NewPoller()
 	if err != nil {
+		p.close()
 		return nil, fmt.Errorf("poller: %w", err)
 	}
 	g := &graph{
 		log: log, poller: poller, sweeper: sock.NewSweeper(),
-		budget:   http1.NewBudget(0),
+		budget: http1.NewBudget(0), pressed: p,
 		backends: map[string]*backend{}, fronts: map[string]proxy.Front{}, sessions: mysql.NewSessions(),
 		retired: map[string]*retirement{}, cold: map[string]error{}, unknown: map[string]struct{}{}, attached: map[string]*attached{}, quit: make(chan struct{}),
 	}
 	g.server = proxy.NewServer(poller, log)
 	g.watch.Go(func() { every(attachedTick, g.quit, g.lookAttached) })
 	g.watch.Go(func() { every(limiter.ModeTick, g.quit, g.govern) })
+	g.lookPressure(time.Now())
+	g.watch.Go(func() { every(pressureTick, g.quit, g.lookPressure) })
 	return g, nil
 }
 
@@ -366,6 +374,7 @@ func (g *graph) stop(ctx context.Context) {
 	close(g.quit)
 	g.removed.Wait()
 	g.watch.Wait()
+	g.pressed.close()
 	g.mu.Lock()
 	all := slices.Collect(maps.Values(g.backends))
 	for _, r := range g.retired {

@@ -49,7 +49,7 @@ func (g *graph) mysqlBackend(bc configs.Backend, old *backend) (*backend, error)
 // yet.
 func (g *graph) databaseOf(bc configs.Backend, old *database) (*database, error) {
 	opt := &mysql.ServerOptions{
-		Name: bc.Name, Address: string(bc.Endpoints[0].Address), Version: bc.MySQL.ServerVersion, Users: map[string]*mysql.User{},
+		Name: bc.Name, Address: string(bc.Endpoints[0].Address), Version: bc.MySQL.ServerVersion, Users: map[string]*mysql.User{}, Track: sharing(&bc),
 	}
 	for i := range bc.Users {
 		u, err := userOf(&bc.Users[i])
@@ -70,6 +70,9 @@ func (g *graph) databaseOf(bc configs.Backend, old *database) (*database, error)
 	return old, nil
 }
 
+// sharing says whether connections go from client to client between transactions.
+func sharing(bc *configs.Backend) bool { return bc.MySQL.Mode == "transaction" }
+
 // stampKey keeps the passwords out of the stamp.
 var stampKey = func() []byte { b := make([]byte, sha256.Size); rand.Read(b); return b }()
 
@@ -77,7 +80,7 @@ var stampKey = func() []byte { b := make([]byte, sha256.Size); rand.Read(b); ret
 // were made before.
 func stampOf(bc *configs.Backend) string {
 	h := hmac.New(sha256.New, stampKey)
-	fmt.Fprintf(h, "%q", []string{bc.TLS.Mode, bc.TLS.CA, bc.TLS.Cert, bc.TLS.Key, bc.TLS.ServerName})
+	fmt.Fprintf(h, "%q", []string{bc.MySQL.Mode, bc.TLS.Mode, bc.TLS.CA, bc.TLS.Cert, bc.TLS.Key, bc.TLS.ServerName})
 	for i := range bc.Users {
 		password, hash, _ := bc.Users[i].Secret() // userOf has reported the error
 		fmt.Fprintf(h, "%q", []string{bc.Users[i].Name, password, hash})
@@ -217,7 +220,7 @@ func (g *graph) mysqlSettings(lc *configs.Listener, bc *configs.Backend, b *back
 	be := &mysql.Backend{
 		Limit: beLimit, Guard: b.Guard,
 		Name: bc.Name, Pool: b.pool, Server: b.server, Seen: b.seen, Plugin: plugin,
-		Proven: bc.MySQL.Reset == "proven", QueryTimeout: bc.MySQL.QueryTimeout, IdleAttached: bc.MySQL.IdleAttachedTimeout,
+		Proven: bc.MySQL.Reset == "proven", Sharing: sharing(bc), QueryTimeout: bc.MySQL.QueryTimeout, IdleAttached: bc.MySQL.IdleAttachedTimeout,
 	}
 	if g.slow != nil {
 		be.Slow, be.OnSlow = bc.MySQL.Slow, slowLines(lc.Name, g.slow)

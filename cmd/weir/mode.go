@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -31,17 +32,17 @@ func runMode(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	text, err := ask(ctx, strings.TrimPrefix(*socket, "unix:"), "mode", url.Values{"backend": {fs.Arg(0)}, "mode": {fs.Arg(1)}})
+	err := ask(ctx, strings.TrimPrefix(*socket, "unix:"), "mode", url.Values{"backend": {fs.Arg(0)}, "mode": {fs.Arg(1)}})
 	if err != nil {
 		fmt.Fprintln(stderr, "weir mode:", err)
 		return exitFailed
 	}
-	fmt.Fprintf(stdout, "%s: backend %s is %s\n", text, fs.Arg(0), fs.Arg(1))
+	fmt.Fprintf(stdout, "backend %s: mode %s\n", fs.Arg(0), fs.Arg(1))
 	return exitOK
 }
 
-// ask has a running weir do an action, and returns what it says.
-func ask(ctx context.Context, socket, action string, args url.Values) (string, error) {
+// ask has a running weir do an action.
+func ask(ctx context.Context, socket, action string, args url.Values) error {
 	c := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -50,20 +51,16 @@ func ask(ctx context.Context, socket, action string, args url.Values) (string, e
 	}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://weir/api/actions/"+action+"?"+args.Encode(), nil)
 	if err != nil {
-		return "", err
+		return err
 	}
 	resp, err := c.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("%w; is weir running, and is this its admin.socket?", err)
+		return fmt.Errorf("%w; is weir running, and is this its admin.socket?", errors.Unwrap(err))
 	}
 	defer resp.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(resp.Body, 4<<10))
-	if err != nil {
-		return "", err
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(strings.TrimPrefix(strings.TrimSpace(string(b)), "weir: "))
 	}
-	text := strings.TrimSpace(string(b))
-	if resp.StatusCode != http.StatusOK {
-		return "", fmt.Errorf("%s", text)
-	}
-	return text, nil
+	return err
 }

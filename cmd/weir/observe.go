@@ -57,7 +57,7 @@ func (d *daemon) adminOptions(cfg *configs.Config) admin.Options {
 					return ctx.Err()
 				}
 			},
-			"mode": func(_ context.Context, arg func(string) string) error { return g.setMode(arg("backend"), arg("mode")) },
+			"mode": g.modeAction,
 			"drain": func(context.Context, func(string) string) error {
 				select {
 				case d.drain <- struct{}{}:
@@ -84,6 +84,8 @@ func (g *graph) notReady() []string {
 		missing = append(missing, fmt.Sprintf("backend %s: %v", name, err))
 	}
 	missing = append(missing, g.unreached()...)
+	// A balancer sends its clients elsewhere, where they need not wait.
+	missing = append(missing, g.pressed.short()...)
 	slices.Sort(missing)
 	return missing
 }
@@ -96,12 +98,14 @@ func (g *graph) snapshot() admin.Snapshot {
 		Reloads:          []admin.Count{{Label: "ok", N: g.reloadsOK.Load()}, {Label: "refused", N: g.reloadsBad.Load()}},
 		AccessLogDropped: g.access.Stats().Dropped,
 		SlowLogDropped:   g.slow.Stats().Dropped,
+		Pressure:         g.pressed.shares(),
 	}
+	queues := g.server.Backlogs()
 	stale := map[string]uint64{}
 	for _, l := range g.listenerStats() {
 		f := g.frontStats(l.name)
 		ls := admin.ListenerSnapshot{
-			Name: l.name, Accepting: l.stats.Accepting, Clients: int(l.stats.Open), ClientsTotal: l.stats.Accepted,
+			Name: l.name, Accepting: l.stats.Accepting, Queued: queues[l.name].Waiting, Clients: int(l.stats.Open), ClientsTotal: l.stats.Accepted,
 			Unread: int(l.stats.Unread), UnreadTotal: l.stats.LeftUnread,
 			RequestTime: f.RequestSeconds, MySQL: f.protocol == configs.ProtocolMySQL, Logins: int(f.logins),
 		}
@@ -235,7 +239,7 @@ func (g *graph) listenerStats() []listener {
 			out = append(out, listener{name: a.Name})
 		}
 		l := &out[len(out)-1]
-		if a.Accepting {
+		if a.Accepting || a.Held {
 			l.addresses = append(l.addresses, a.Address)
 		}
 		l.stats.Open += a.Open

@@ -15,6 +15,8 @@ import (
 type databaseStats struct {
 	idleAttached int64
 	resets       map[string]uint64 // by kind
+	pinned       map[string]int64  // by reason; nil but in mode transaction
+	pins         map[string]uint64 // likewise
 }
 
 // resetKinds are shown before they happen; see mysql.Stats.Resets.
@@ -42,6 +44,12 @@ func (g *graph) databaseStats() map[string]*databaseStats {
 		for _, kind := range resetKinds {
 			st.resets[kind] = 0
 		}
+		if sharing(&b.cfg) {
+			st.pinned, st.pins = map[string]int64{}, map[string]uint64{}
+			for _, reason := range mysql.PinReasons() {
+				st.pinned[reason], st.pins[reason] = 0, 0
+			}
+		}
 		all[name] = st
 	}
 	for listener, f := range g.fronts {
@@ -62,6 +70,10 @@ func (g *graph) databaseStats() map[string]*databaseStats {
 			}
 			for kind, n := range resets {
 				db.resets[kind] += n
+			}
+			for reason := range db.pins {
+				db.pinned[reason] += st.Pinned[name][reason]
+				db.pins[reason] += st.Pins[name][reason]
 			}
 		}
 	}
@@ -85,6 +97,10 @@ func (b *backend) mysqlSnapshot(db *databaseStats, groups map[string]pool.GroupS
 	for _, kind := range slices.Sorted(maps.Keys(db.resets)) {
 		s.Resets = append(s.Resets, admin.Count{Label: kind, N: db.resets[kind]})
 	}
+	for _, reason := range slices.Sorted(maps.Keys(db.pins)) {
+		s.Pins = append(s.Pins, admin.Count{Label: reason, N: db.pins[reason]})
+		s.Pinned = append(s.Pinned, admin.Count{Label: reason, N: uint64(max(db.pinned[reason], 0))})
+	}
 	for _, u := range b.limitedUsers() {
 		s.Users = append(s.Users, admin.UserSnapshot{Name: u.Name, Open: groups[u.Name].Open})
 	}
@@ -97,6 +113,8 @@ type MySQLStatus struct {
 	ServerError   string            `json:"server_error,omitempty"` // why it was not
 	GreetsWith    string            `json:"greets_with,omitempty"`  // mysql.server_version
 	IdleAttached  int64             `json:"idle_attached"`
+	Mode          string            `json:"mode"`
+	Pinned        map[string]int64  `json:"pinned,omitempty"` // clients by reason; mode transaction
 	Resets        map[string]uint64 `json:"resets"`
 	Users         []UserStatus      `json:"users,omitempty"` // those with max_open
 }
@@ -111,7 +129,7 @@ type UserStatus struct {
 }
 
 func (b *backend) mysqlStatus(db *databaseStats, groups map[string]pool.GroupStats) *MySQLStatus {
-	st := &MySQLStatus{GreetsWith: b.cfg.MySQL.ServerVersion, IdleAttached: db.idleAttached, Resets: db.resets}
+	st := &MySQLStatus{GreetsWith: b.cfg.MySQL.ServerVersion, Mode: b.cfg.MySQL.Mode, IdleAttached: db.idleAttached, Pinned: db.pinned, Resets: db.resets}
 	switch l, err := b.server.Learned(); {
 	case l != nil:
 		st.ServerVersion = l.Version

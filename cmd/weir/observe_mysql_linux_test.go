@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"weir/admin"
 	"weir/configs"
 	"weir/internal/testnet"
+	"weir/proxy/mysql"
 )
 
 // The secrets of the tests below, which no page and no log may show.
@@ -141,6 +143,47 @@ func TestHowConnectionsAreGivenBackIsShownByKind(t *testing.T) {
 	if now := resets(); now["skipped"] != 0 || now["closed"] != 0 || len(now) != len(resetKinds) {
 		t.Errorf("resets are %v", now)
 	}
+}
+
+func TestClientsThatKeepTheirConnectionAreShownByReason(t *testing.T) {
+	d := databaseDaemon(t, testnet.StartMariaDB(t), "mysql: {mode: transaction}")
+	shown := func() (now, ever uint64) {
+		t.Helper()
+		db := d.orders().MySQL
+		if len(db.Pinned) != len(mysql.PinReasons()) || len(db.Pins) != len(db.Pinned) {
+			t.Fatalf("shown are %v and %v", db.Pinned, db.Pins)
+		}
+		i := slices.IndexFunc(db.Pins, func(c admin.Count) bool { return c.Label == "variables" })
+		return db.Pinned[i].N, db.Pins[i].N
+	}
+	expect := func(what string, wantNow, wantEver uint64) {
+		t.Helper()
+		testnet.WaitFor(t, 10*time.Second, what, func() bool { now, ever := shown(); return now == wantNow && ever == wantEver })
+	}
+	var all []*sql.Conn
+	for _, listener := range []string{"db", "more"} {
+		c := d.client(listener)
+		if err := execute(t, c, "SELECT 1"); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	expect("that nobody is pinned", 0, 0)
+	for _, c := range all {
+		if err := execute(t, c, "SET @x = 1"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect("for two that are", 2, 2)
+	st := of(t, d.status().Backends, "orders", func(b *BackendStatus) string { return b.Name }).MySQL
+	if st.Mode != "transaction" || st.Pinned["variables"] != 2 {
+		t.Errorf("the status has %+v", st)
+	}
+	for _, c := range all {
+		c.Raw(func(any) error { return driver.ErrBadConn })
+		c.Close()
+	}
+	expect("that they are so no more", 0, 2)
 }
 
 func TestSilentClientsThatHoldMostOfAPoolAreInTheLog(t *testing.T) {

@@ -174,7 +174,7 @@ func (d *daemon) logListening() {
 	named := map[place]bool{}
 	for _, l := range d.graph.server.Stats() {
 		at := place{l.Name, l.Address}
-		if !l.Accepting {
+		if !l.Accepting && !l.Held {
 			continue
 		}
 		if !d.listening[at] {

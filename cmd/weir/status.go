@@ -13,17 +13,19 @@ import (
 
 // Status is what /api/status shows. Its names are part of the interface.
 type Status struct {
-	Version       string           `json:"version"`
-	UptimeSeconds int64            `json:"uptime_seconds"`
-	Config        string           `json:"config"`
-	Draining      bool             `json:"draining"`
-	Listeners     []ListenerStatus `json:"listeners"`
-	Backends      []BackendStatus  `json:"backends"`
-	Limits        []LimitStatus    `json:"limits"`
-	Closing       ClosingStatus    `json:"closing"`
-	Buffers       BufferStatus     `json:"buffers"`
-	AccessLog     LineLogStatus    `json:"access_log"`
-	SlowQueryLog  LineLogStatus    `json:"slow_query_log"`
+	Version       string                    `json:"version"`
+	UptimeSeconds int64                     `json:"uptime_seconds"`
+	Config        string                    `json:"config"`
+	Draining      bool                      `json:"draining"`
+	NotAccepting  []string                  `json:"not_accepting"` // why
+	Pressure      map[string]PressureStatus `json:"pressure"`      // by resource
+	Listeners     []ListenerStatus          `json:"listeners"`
+	Backends      []BackendStatus           `json:"backends"`
+	Limits        []LimitStatus             `json:"limits"`
+	Closing       ClosingStatus             `json:"closing"`
+	Buffers       BufferStatus              `json:"buffers"`
+	AccessLog     LineLogStatus             `json:"access_log"`
+	SlowQueryLog  LineLogStatus             `json:"slow_query_log"`
 }
 
 // ListenerStatus is one listener.
@@ -32,6 +34,8 @@ type ListenerStatus struct {
 	Protocol      string                       `json:"protocol"`
 	Addresses     []string                     `json:"addresses"`
 	Accepting     bool                         `json:"accepting"`
+	Queued        int                          `json:"queued"` // connected and not accepted yet, in the kernel's queue
+	QueueMax      int                          `json:"queue_max"`
 	Clients       int64                        `json:"clients"`
 	Parked        int64                        `json:"parked"`
 	Unread        int64                        `json:"unread"` // of parked
@@ -129,10 +133,15 @@ func (d *daemon) status() Status {
 	st.Buffers.Bytes, st.Buffers.Refused = g.budget.Used()
 	st.AccessLog = lineLogStatus(g.cfg.Log.Access, g.access)
 	st.SlowQueryLog = lineLogStatus(g.cfg.Log.SlowQuery, g.slow)
+	st.NotAccepting, st.Pressure = append([]string{}, g.pressed.short()...), g.pressed.status(time.Now())
+	if st.Draining {
+		st.NotAccepting = append(st.NotAccepting, "draining")
+	}
+	queues := g.server.Backlogs()
 	for _, l := range g.listenerStats() {
-		f := g.frontStats(l.name)
+		f, queue := g.frontStats(l.name), queues[l.name]
 		ls := ListenerStatus{
-			Name: l.name, Protocol: f.protocol, Logins: f.logins, Addresses: l.addresses, Accepting: l.stats.Accepting, Clients: l.stats.Open, Parked: l.stats.Parked,
+			Name: l.name, Protocol: f.protocol, Logins: f.logins, Addresses: l.addresses, Accepting: l.stats.Accepting, Queued: queue.Waiting, QueueMax: queue.Most, Clients: l.stats.Open, Parked: l.stats.Parked,
 			Unread: l.stats.Unread, LeftUnread: l.stats.LeftUnread,
 			Accepted: l.stats.Accepted, RefusedFull: l.stats.Full, AcceptErrors: l.stats.AcceptErrors,
 			Closed: map[string]uint64{}, Requests: f.Requests, RequestsTotal: f.RequestSeconds.Count(),

@@ -189,19 +189,19 @@ var table = [kinds]Row{
 		Label: "limit_rate", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "more requests come than this service takes; " + notSent,
-		Hint: "limits.rate of the listener, the route or the backend: the log line says which",
+		Hint: "limits.rate of what the log line names as limit",
 	},
 	LimitPerRate: {
 		Label: "limit_per_rate", Side: Weir, Errno: 1040, Status: 429, RetryAfter: true,
 		Log: LogFolded, Level: slog.LevelInfo,
 		Text: "you send more requests than you may; " + notSent,
-		Hint: "limits.per_rate of the listener, the route or the backend: the log line says which",
+		Hint: "limits.per_rate of what the log line names as limit",
 	},
 	LimitInFlight: {
 		Label: "limit_in_flight", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,
 		Log: LogFolded, Level: slog.LevelWarn,
 		Text: "as many requests are under way as this service takes; " + notSent,
-		Hint: "limits.in_flight of the listener or the route: the log line says which",
+		Hint: "limits.in_flight of what the log line names as limit",
 	},
 	Shed: {
 		Label: "shed", Side: Weir, Errno: 1040, Status: 503, RetryAfter: true,

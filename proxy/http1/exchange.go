@@ -62,17 +62,36 @@ func (s *session) exchangeWith(be *Backend) (keep, again bool) {
 			s.answer.buf = newBuffer(answerSize, s.front.budget)
 		}
 		s.tally.reused = lease.Reused()
+		timed := be.Guard.Begin()
+		var began time.Time
+		if timed > 0 {
+			began = time.Now()
+		}
 		f := s.send(lease.Conn(), be)
 		if f == nil {
+			if timed > 0 {
+				now := time.Now()
+				be.Guard.Answered(limiter.Nanos(now), now.Sub(began), timed, true)
+			}
 			keep = s.respond(lease, be)
+			if timed > 0 {
+				be.Guard.End()
+			}
 			s.answer.free(s.front.budget)
 			return keep, false
+		}
+		if timed > 0 {
+			be.Guard.End()
 		}
 		if why, ok := unfit(f.err); ok && lease.Reused() {
 			lease.Discard(why) // nothing was sent, so this is no retry
 			continue
 		}
 		k, why := s.judge(f, lease.Reused())
+		if timed > 0 && k.Side() == fault.Backend && k != fault.StaleUnsafe {
+			now := time.Now()
+			be.Guard.Answered(limiter.Nanos(now), now.Sub(began), timed, false)
+		}
 		if k == fault.StaleUnsafe && !sent && s.replayable(f.wrote) && be.Retries.Allow() {
 			lease.Discard(reason.CloseStale)
 			s.counts.staleRetries.Add(1)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"testing"
 
+	"weir/proxy/mysql"
 	"weir/proxy/mysql/wire"
 )
 
@@ -33,16 +34,18 @@ func TestAForwardedCommandAllocatesNothing(t *testing.T) {
 		caps wire.Caps
 		more int
 		cmd  []byte
+		be   func(*mysql.Backend)
 	}{
-		"a query": {usual, 0, packet(wire.ComQuery, "SELECT a, b, c FROM t WHERE id = 17")},
+		"a query":             {usual, 0, packet(wire.ComQuery, "SELECT a, b, c FROM t WHERE id = 17"), nil},
+		"of mode transaction": {usual, 0, packet(wire.ComQuery, "SELECT a, b, c FROM t WHERE id = 17"), shared},
 		"translated": {old, 9 - 2, // an EOF more, and one that is no OK
-			packet(wire.ComQuery, "SELECT a, b, c FROM t WHERE id = 17")},
-		"an execution": {usual, 0, packet(wire.ComStmtExecute, "\x01\x00\x00\x00\x00\x01\x00\x00\x00")},
-		"an update":    {usual, 0, packet(wire.ComQuery, "UPDATE t SET a = 'x' WHERE id = 5")},
-		"not a kill":   {usual, 0, packet(wire.ComQuery, "/* k */ KILLED")},
+			packet(wire.ComQuery, "SELECT a, b, c FROM t WHERE id = 17"), nil},
+		"an execution": {usual, 0, packet(wire.ComStmtExecute, "\x01\x00\x00\x00\x00\x01\x00\x00\x00"), nil},
+		"an update":    {usual, 0, packet(wire.ComQuery, "UPDATE t SET a = 'x' WHERE id = 5"), nil},
+		"not a kill":   {usual, 0, packet(wire.ComQuery, "/* k */ KILLED"), nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, rigOptions{backend: f.address()})
+			r := newRig(t, rigOptions{backend: f.address(), be: tc.be})
 			c := r.login(loginAs{caps: tc.caps})
 			b := make([]byte, len(answer)+tc.more)
 			once := func() {

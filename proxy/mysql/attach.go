@@ -92,7 +92,7 @@ func (s *session) acquire(fresh bool) error {
 	th.mixed, th.changed, th.oneShot = false, notPinned, false
 	s.own = s.gave != 0 && th.gave == s.gave
 	th.gave = 0
-	s.lingers, s.stated, s.selected, s.inserted, s.warned, s.wrote = false, false, false, false, false, false
+	s.lingers, s.asked, s.stated, s.selected, s.inserted, s.warned, s.wrote = false, false, false, false, false, false, false
 	s.verbatim = wire.Verbatim(th.agreed, s.caps)
 	s.lease, s.traits, s.noisy, s.used, s.dedicated, s.spoilt, s.rows = lease, 0, false, false, false, false, false
 	s.mu.Lock()

@@ -111,7 +111,7 @@ func TestLocksAndTransactionsEndWithTheirClient(t *testing.T) {
 	t.Parallel()
 	m := testnet.StartMariaDB(t)
 	m.Exec("CREATE TABLE app.t (a INT PRIMARY KEY)", "INSERT INTO app.t VALUES (1)")
-	for _, reset := range []func(*mysql.Backend){nil, proven} {
+	for _, reset := range []func(*mysql.Backend){nil, proven, shared} {
 		r := newRig(t, rigOptions{backend: m.Address(), maxOpen: 2, be: reset, users: accounts("app", "appall")})
 		for name, tc := range map[string]struct{ hold, take string }{
 			"GET_LOCK":          {"SELECT GET_LOCK('held', 0)", "SELECT IF(GET_LOCK('held', 5), 1, 0)"},
@@ -177,7 +177,7 @@ func (c *client) changeUser(user string) {
 func TestNoStatementRunsInAnotherClientsDatabase(t *testing.T) {
 	m := testnet.StartMariaDB(t)
 	m.Exec("CREATE TABLE other.t (a INT)")
-	for _, reset := range []func(*mysql.Backend){nil, proven} {
+	for _, reset := range []func(*mysql.Backend){nil, proven, shared} {
 		m.Exec("CREATE DATABASE IF NOT EXISTS shop", "CREATE TABLE shop.t (a INT)")
 		r := newRig(t, rigOptions{backend: m.Address(), maxOpen: 1, be: reset, users: accounts("appall")})
 		as := loginAs{user: "appall", database: "shop"}
@@ -324,7 +324,7 @@ func TestAParkedClientThatIsEndedLeavesNothing(t *testing.T) {
 
 func TestADefaultRoleIsSetAgain(t *testing.T) {
 	m := testnet.StartMariaDB(t)
-	for _, reset := range []func(*mysql.Backend){nil, proven} {
+	for _, reset := range []func(*mysql.Backend){nil, proven, shared} {
 		r := newRig(t, rigOptions{backend: m.Address(), maxOpen: 1, be: reset, users: accounts("app", "apprl")})
 		for _, set := range []string{"SET ROLE NONE", "SET ROLE keeper", "SET @a = 1", "/*!50000 SET ROLE NONE */"} {
 			for user, role := range map[string]string{"app": "NULL", "apprl": "reader"} {
@@ -414,7 +414,7 @@ func TestClientsOfOtherUsersAndKindsGetOtherConnections(t *testing.T) {
 
 func TestManyShortClientsShareOneConnection(t *testing.T) {
 	m := testnet.StartMariaDB(t)
-	for _, reset := range []func(*mysql.Backend){nil, proven} {
+	for _, reset := range []func(*mysql.Backend){nil, proven, shared} {
 		r := newRig(t, rigOptions{backend: m.Address(), maxOpen: 1, be: reset})
 		for i := range 200 {
 			c := r.login(loginAs{database: "app"})

@@ -157,7 +157,12 @@ func TestAClientMayKillItself(t *testing.T) {
 // of the same client's, and never another's.
 func TestRacingKillsNeverHitAnotherClient(t *testing.T) {
 	m := testnet.StartMariaDB(t)
-	r := newRig(t, rigOptions{backend: m.Address(), maxOpen: 4, be: proven})
+	for name, be := range map[string]func(*mysql.Backend){"session": proven, "transaction": shared} {
+		t.Run(name, func(t *testing.T) { raceKills(t, newRig(t, rigOptions{backend: m.Address(), maxOpen: 4, be: be})) })
+	}
+}
+
+func raceKills(t *testing.T, r *rig) {
 	stop := make(chan struct{})
 	var bystanders sync.WaitGroup
 	var served atomic.Int64
@@ -208,7 +213,12 @@ func TestRacingKillsNeverHitAnotherClient(t *testing.T) {
 func TestAStatementThatTakesTooLongIsKilled(t *testing.T) {
 	t.Parallel()
 	m := testnet.StartMariaDB(t)
-	r := newRig(t, rigOptions{backend: m.Address(), maxOpen: 1, be: func(b *mysql.Backend) { b.QueryTimeout = 300 * time.Millisecond }})
+	for _, sharing := range []bool{false, true} {
+		tooLong(t, newRig(t, rigOptions{backend: m.Address(), maxOpen: 1, be: func(b *mysql.Backend) { b.QueryTimeout, b.Sharing = 300*time.Millisecond, sharing }}))
+	}
+}
+
+func tooLong(t *testing.T, r *rig) {
 	for name, caps := range kinds {
 		c := r.login(loginAs{caps: caps})
 		c.do("SET @a = 1")

@@ -258,8 +258,8 @@ func TestADrainEndsIdleSessionsAndAwaitsTransactions(t *testing.T) {
 		}
 		return c.send(wire.AppendOK(nil, &wire.OK{Status: status}, c.caps))
 	})
-	for _, parked := range []bool{true, false} {
-		r := newRig(t, rigOptions{backend: f.address()})
+	for i, parked := range []bool{true, false, true} {
+		r := newRig(t, rigOptions{backend: f.address(), be: []func(*mysql.Backend){nil, nil, shared}[i]})
 		idle, attached, open, stuck := r.login(loginAs{}), r.login(loginAs{}), r.login(loginAs{}), r.login(loginAs{})
 		attached.do("SELECT 1")
 		open.do("BEGIN")

@@ -3,6 +3,7 @@ package mysql
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -31,9 +32,16 @@ import (
 // answer left lingers; and whoever asks later for that is refused (gone).
 
 // linger is how long a client may take to ask what its last statement left, such
-// as LAST_INSERT_ID(), outside of a transaction. Meanwhile the connection serves
-// nobody.
-const linger = 100 * time.Millisecond
+// as LAST_INSERT_ID(), outside of a transaction; lingerBusy is how long while
+// others wait for a connection. Meanwhile the connection serves nobody: 200
+// clients that insert a row and rest for 200 ms, on 10 connections, got 111 rows
+// a second written and 75 a second refused where each insert lingered for 100 ms,
+// 461 and none with 20 ms, and 849 and none with 10 ms. Where all lingered for
+// 10 ms, a client that is slow for once would be refused for nobody's good.
+const (
+	linger     = 10 * lingerBusy
+	lingerBusy = 10 * time.Millisecond
+)
 
 // sharing is what mode transaction knows of a client.
 type sharing struct {
@@ -49,6 +57,7 @@ type sharing struct {
 	// Since the connection was attached:
 	own      bool // it is the one that this client gave back last
 	lingers  bool // the last answer left what may be asked for
+	asked    bool // a statement asks for that now: it leaves most of it
 	stated   bool // a statement has ended
 	selected bool // a SELECT had rows
 	inserted bool // an answer had an insert id
@@ -99,6 +108,9 @@ func (s *session) settleUp(th *thread, r *wire.Response) {
 	case s.cmd == wire.ComQuery:
 		s.stated = true
 		s.selected = s.selected || r.By == wire.ByEOF && selects(s.sql)
+		// No rows affected is an answer, too; and who has asked may ask on.
+		s.lingers = s.lingers || s.asked || r.By == wire.ByOK && writes(s.sql)
+		s.asked = false
 	case s.cmd == wire.ComResetConnection && r.By == wire.ByOK:
 		s.forget()
 	}
@@ -117,6 +129,17 @@ func (s *session) settleUp(th *thread, r *wire.Response) {
 	}
 }
 
+// writes says whether a statement is one after which ROW_COUNT() is asked for.
+func writes(sql []byte) bool {
+	word := lex.FirstWord(sql)
+	for _, w := range [...]string{"INSERT", "UPDATE", "DELETE", "REPLACE"} {
+		if len(word) == len(w) && strings.EqualFold(string(word), w) {
+			return true
+		}
+	}
+	return false
+}
+
 // lingering waits for the next command of a client that is loose, and lets the
 // connection go if none comes in time. It ends with the client's first bytes, an
 // error, or nothing and nil.
@@ -131,16 +154,21 @@ func (s *session) lingering() (n int, err error) {
 				return 0, err
 			}
 		}
-		s.c.SetReadDeadline(time.Now().Add(linger))
-		n, err = s.c.Read(s.room())
-		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
-			err = nil
-		case err != nil && s.before == sock.PeerFIN:
-			err = sock.ErrFIN
-		}
-		if n > 0 || err != nil {
-			return n, err
+		for waited := time.Duration(0); waited < linger; waited += lingerBusy {
+			s.c.SetReadDeadline(time.Now().Add(lingerBusy))
+			n, err = s.c.Read(s.room())
+			switch {
+			case n > 0:
+				s.lingers = false // for one command, also if a limit refuses that
+				return n, nil
+			case err == io.EOF || err == io.ErrUnexpectedEOF: // the second is TLS's
+				return 0, sock.ErrFIN
+			case !errors.Is(err, os.ErrDeadlineExceeded):
+				return 0, err
+			}
+			if s.be.Pool.Load().Waiting > 0 {
+				break
+			}
 		}
 	}
 	if s.loose() { // no KILL came meanwhile
@@ -182,10 +210,12 @@ func (s *session) mayAsk(sql []byte, traits lex.Traits) (ok, keep bool) {
 		}
 		return true, true
 	}
-	if !s.gaveBack {
+	loose := s.loose()
+	if !s.gaveBack && !loose {
 		return true, true
 	}
 	reads := lex.ReadsOf(sql, s.ascii())
+	s.asked = loose && reads != 0
 	if lost := reads & s.gone(); lost != 0 {
 		return false, s.refuseGone(lost)
 	}
@@ -201,6 +231,8 @@ func (s *session) mayAsk(sql []byte, traits lex.Traits) (ok, keep bool) {
 	err := s.perform(s.lease.Conn(), s.thread, hasInsertID, rollbackTime)
 	s.selected = false // FOUND_ROWS is 1 now
 	if _, refused := errors.AsType[*Refusal](err); refused {
+		// What the client could ask for here is about that now.
+		s.stated, s.warned, s.goneWarnings = false, false, true
 		return false, s.refuseGone(lex.ReadsInsertID)
 	}
 	if err != nil {

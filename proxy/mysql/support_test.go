@@ -45,7 +45,6 @@ type rigOptions struct {
 	be       func(*mysql.Backend)
 	settings func(*mysql.Settings)
 	unknown  bool // do not wait until the server is known
-	sharing  bool // mode transaction
 }
 
 func withPassword(name, password string) *mysql.User {
@@ -60,6 +59,9 @@ func withHash(name, password string) *mysql.User {
 	return u
 }
 
+// shared is mode transaction.
+func shared(b *mysql.Backend) { b.Sharing = true }
+
 func newRig(t testing.TB, o rigOptions) *rig {
 	t.Helper()
 	if o.users == nil {
@@ -69,7 +71,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		o.maxOpen = 8
 	}
 	r := &rig{t: t, sweeper: sock.NewSweeper()}
-	r.opt = &mysql.ServerOptions{Name: "db", Address: o.backend, Users: map[string]*mysql.User{}, TLS: o.tls, Version: o.version, Track: o.sharing}
+	r.opt = &mysql.ServerOptions{Name: "db", Address: o.backend, Users: map[string]*mysql.User{}, TLS: o.tls, Version: o.version}
 	for _, u := range o.users {
 		r.opt.Users[u.Name] = u
 	}
@@ -88,10 +90,11 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	if r.pool, err = pool.New(po); err != nil {
 		t.Fatal(err)
 	}
-	r.be = &mysql.Backend{Name: "db", Pool: r.pool, Server: r.server, Seen: new(mysql.Seen), Plugin: wire.PluginNative, Sharing: o.sharing}
+	r.be = &mysql.Backend{Name: "db", Pool: r.pool, Server: r.server, Seen: new(mysql.Seen), Plugin: wire.PluginNative}
 	if o.be != nil {
 		o.be(r.be)
 	}
+	r.opt.Track = r.be.Sharing
 	r.set = &mysql.Settings{
 		Backend: r.be, LoginTimeout: 10 * time.Second, SendTimeout: 10 * time.Second, IdleTimeout: time.Minute, MaxLogins: 1000,
 	}

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"weir/admin"
+	"weir/limiter"
+)
+
+func TestAModeIsSetByHandOverTheSocketAndReleased(t *testing.T) {
+	g := newTestGraph(t)
+	cfg := configOf(t, `
+listeners: [{name: web, protocol: http, address: "127.0.0.1:0", backend: api}]
+backends: [{name: api, endpoints: ["127.0.0.1:1"]}]
+`)
+	if err := g.apply(cfg); err != nil {
+		t.Fatal(err)
+	}
+	socket := t.TempDir() + "/admin"
+	s := admin.New(admin.Options{Log: g.log, Actions: map[string]admin.Action{"mode": g.modeAction}})
+	if _, err := s.Listen("unix:" + socket); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close(t.Context())
+	for _, tc := range []struct {
+		args []string
+		code int
+		says string
+		mode limiter.Mode
+	}{
+		{[]string{"api", "shedding"}, exitOK, "backend api: mode shedding\n", limiter.ModeShedding},
+		{[]string{"api", "opne"}, exitFailed, "must be normal, paced, queueing, shedding, refusing, open, or auto", limiter.ModeShedding},
+		{[]string{"apo", "open"}, exitFailed, "no backend is named \"apo\"", limiter.ModeShedding},
+		{[]string{"api"}, exitUsage, "is needed", limiter.ModeShedding},
+		{[]string{"api", "auto"}, exitOK, "mode auto", limiter.ModeNormal},
+	} {
+		var out, errs bytes.Buffer
+		code := runMode(append([]string{"-socket", socket}, tc.args...), &out, &errs)
+		if code != tc.code || !strings.Contains(out.String()+errs.String(), tc.says) {
+			t.Errorf("%v: %d, %s%s", tc.args, code, &out, &errs)
+		}
+		if got := g.backends["api"].Ladder.Stats(limiter.Nanos(time.Now())).Mode; got != tc.mode {
+			t.Errorf("%v: mode %v, want %v", tc.args, got, tc.mode)
+		}
+	}
+	var out, errs bytes.Buffer
+	if code := runMode([]string{"-socket", socket + "x", "api", "open"}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "is weir running") {
+		t.Errorf("%d, %s", code, &errs)
+	}
+}
