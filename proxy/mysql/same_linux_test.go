@@ -58,8 +58,7 @@ const seeds = uint64(16)
 
 const long, anew = "a long INSERT", "COM_RESET_CONNECTION"
 
-// world is a server with its clients: one of them directly at it, the other
-// behind weir.
+// world is the clients of a server: of one directly, of the other through weir.
 type world []*client
 
 func sameServer(t *testing.T) *testnet.MariaDB {
