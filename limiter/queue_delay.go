@@ -23,7 +23,7 @@ import (
 //
 // Few, because newest first makes the smallest delay small however many come: by
 // it alone overload would end with each interval, and begin anew after a queue
-// has grown for another.
+// has grown for another (docs/decisions/0024).
 type overload struct {
 	overloaded   bool
 	since        time.Duration // when it became so
@@ -48,7 +48,7 @@ const (
 	targetsInterval  = 20
 	intervalUntarget = 100 * time.Millisecond // to measure by when there is no target
 
-	// Few shed: a quarter of those served, see docs/decisions/0024.
+	// Few shed: no more than a quarter of those served. Measured, see above.
 	fewShed = 4
 )
 

@@ -40,6 +40,9 @@ func (p *Pool) acquire(ctx context.Context, key string, class limiter.Class, fre
 				p.mu.Unlock()
 				if p.fit(l) {
 					c.waited = 0
+					if !since.IsZero() {
+						c.waited = time.Since(since)
+					}
 					return l, nil
 				}
 				continue
@@ -122,7 +125,7 @@ func (p *Pool) queueFull(g *group) error {
 	built := &p.errFull
 	if g.full() {
 		built = &g.errFull
-	} else if p.room() <= 0 {
+	} else if p.full() {
 		built = &p.errBusy
 	}
 	if *built == nil {
@@ -154,7 +157,7 @@ func (p *Pool) explain(err error, g *group) error {
 		switch {
 		case g.full():
 			return fmt.Sprintf("%d connections of %q (users[].max_open)", g.most, g.name)
-		case p.room() <= 0:
+		case p.full():
 			return fmt.Sprintf("%d requests at one time (limits.in_flight)", p.inFlight)
 		}
 		return p.opts.bound()

@@ -12,6 +12,11 @@
 // nothing of theirs is closed for it, and what makes room for it, idle or coming
 // back, is its own group's.
 //
+// Who waits has a class: the most important is served first whom a connection
+// fits, also before those who came earlier, and what is above applies within
+// that. SetTarget lets classes shed whom they cannot serve soon; SetInFlight
+// keeps leases below what is open. Neither takes a lease away.
+//
 // puddle holds the resources and idle stack of each key. What it leaves open is
 // here: the bounds over all keys and over groups, hand-over, pacing of dials,
 // fairness between keys, liveness, lifetimes.

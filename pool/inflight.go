@@ -33,6 +33,9 @@ func (p *Pool) room() int {
 	return p.inFlight - p.main.n[leased]
 }
 
+// full says that the in-flight bound lets no lease begin. mu is held.
+func (p *Pool) full() bool { return p.bounded() && p.room() <= 0 }
+
 // roomFor says whether c may be leased, now or again. mu is held.
 func (p *Pool) roomFor(c *conn) bool {
 	room := p.room()
