@@ -31,19 +31,21 @@ const (
 
 // Enter asks for a request of a class. After DoorPass the ticket's Done must be
 // called, exactly once; after anything else there is nothing to do.
-func (g *Guard) Enter(now int64, class Class) (Ticket, Door) {
+func (g *Guard) Enter(class Class) (Ticket, Door) {
 	if g == nil {
 		return Ticket{}, DoorPass
 	}
+	e := g.Ladder.Effect()
 	var t Ticket
-	if g.Breaks.Load() {
+	now := int64(0)
+	if g.Breaks.Load() && !(e.ByHand && e.Refuse == RefuseAll) {
+		now = Nanos(time.Now())
 		var err error
 		if t, err = g.Breaker.Allow(now); err != nil {
 			g.shed[class.Level()].Add(1)
 			return Ticket{}, DoorOpen
 		}
 	}
-	e := g.Ladder.Effect()
 	door := DoorPass
 	switch {
 	case t.Probe():
@@ -58,6 +60,15 @@ func (g *Guard) Enter(now int64, class Class) (Ticket, Door) {
 		return Ticket{}, door
 	}
 	return t, DoorPass
+}
+
+// Failed tells the breaker of a failure at now that came after the ticket's Done.
+func (g *Guard) Failed(now int64) {
+	if g != nil && g.Breaks.Load() {
+		if t, err := g.Breaker.Allow(now); err == nil {
+			t.Done(now, Failed)
+		}
+	}
 }
 
 // Served counts a request that got a connection.

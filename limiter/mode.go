@@ -89,6 +89,7 @@ type Effect struct {
 	QueueMax    int  // bound of the queue; 0 is the configured one
 	PaceDials   bool // no dials for comfort (min_idle, recycling)
 	Static      bool // who is turned away gets the static answer, if there is one
+	ByHand      bool // a hand has set the mode
 }
 
 // effect is what m means with these numbers.
@@ -263,6 +264,7 @@ func (l *Ladder) book(now int64) {
 
 func (l *Ladder) publish() {
 	e := l.mode.effect(l.door.lowest, l.inFlight)
+	e.ByHand = l.forced
 	if old := l.effect.Load(); old == nil || *old != e {
 		fresh := e // so that only a change allocates
 		l.effect.Store(&fresh)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"weir/admin"
@@ -17,8 +18,10 @@ import (
 // and what the mode means to the pool. A reload keeps it.
 type governor struct {
 	*limiter.Guard
-	pool   *pool.Pool
-	target time.Duration // queue.target; 0: the mode is never beyond paced
+	pool    *pool.Pool
+	address string        // of the endpoint that was judged
+	mu      sync.Mutex    // between a reload and what Adaptive finds
+	target  time.Duration // queue.target; 0: the mode is never beyond paced
 }
 
 func newGovernor(name string, p *pool.Pool, log *slog.Logger) *governor {
@@ -41,21 +44,45 @@ func (v *governor) apply(bc *configs.Backend) {
 	v.target = bc.Queue.Target
 	v.Breaks.Store(bc.Breaker)
 	v.pool.SetTarget(bc.Queue.Target)
-	if bc.Limits.InFlight != configs.InFlightAuto {
-		v.Adaptive.Store(nil)
-		v.pool.SetInFlight(int(bc.Limits.InFlight))
-		return
+	if address := string(bc.Endpoints[0].Address); address != v.address {
+		if v.address != "" { // what the old one did says nothing of the new one
+			now := limiter.Nanos(time.Now())
+			v.Breaker.Force(now, limiter.BreakerForceClosed)
+			v.Breaker.Force(now, limiter.BreakerAuto)
+			v.bound(nil, 0)
+		}
+		v.address = address
 	}
-	if a := v.Adaptive.Load(); a != nil {
+	a := v.Adaptive.Load()
+	switch {
+	case bc.Limits.InFlight != configs.InFlightAuto:
+		v.bound(nil, int(bc.Limits.InFlight))
+	case a != nil:
 		a.Set(bc.Pool.MaxOpen) // it is at least 1
-		return
+	default:
+		var err error
+		if a, err = limiter.NewAdaptive(limiter.AdaptiveOptions{Max: bc.Pool.MaxOpen, OnChange: func(n int) { v.found(a, n) }}); err != nil {
+			panic("BUG: " + err.Error()) // max_open is at least 1
+		}
+		v.bound(a, a.Limit())
 	}
-	a, err := limiter.NewAdaptive(limiter.AdaptiveOptions{Max: bc.Pool.MaxOpen, OnChange: v.pool.SetInFlight})
-	if err != nil {
-		panic("BUG: " + err.Error()) // max_open is at least 1
-	}
-	v.pool.SetInFlight(a.Limit())
+}
+
+// bound makes a the one that finds the in-flight limit, or none, and begins with n.
+func (v *governor) bound(a *limiter.Adaptive, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	v.Adaptive.Store(a)
+	v.pool.SetInFlight(n)
+}
+
+// found takes what a has found, unless a reload has put something in its place.
+func (v *governor) found(a *limiter.Adaptive, n int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.Adaptive.Load() == a {
+		v.pool.SetInFlight(n)
+	}
 }
 
 // tick gives the ladder its signals, and the pool what the mode means to it. The

@@ -157,6 +157,7 @@ func TestAWeirThatRunsShortStopsAcceptingAndServesThoseWhoWaitedWhenItGoesOn(t *
 			if missing := g.notReady(); len(missing) != 0 {
 				t.Errorf("afterwards not ready for %q", missing)
 			}
+			testnet.WaitFor(t, 10*time.Second, "for the log to say so", func() bool { return strings.Contains(log.text(), "no longer short") })
 			for _, line := range []string{
 				`level=WARN msg="short of ` + test.name + `: clients are not accepted, and wait in the kernel's queue" used=950 bound=1000 percent=95 of=`,
 				`level=INFO msg="no longer short of ` + test.name + `" used=500 bound=1000 percent=50 of=`,

@@ -20,17 +20,24 @@ import (
 func (s *session) exchange() (keep bool) {
 	be := s.route.Backend
 	for {
-		ticket, door := be.Guard.Enter(limiter.Nanos(s.began), s.class)
-		if door != limiter.DoorPass {
+		var door limiter.Door
+		if s.ticket, door = be.Guard.Enter(s.class); door != limiter.DoorPass {
 			return s.refuse(closedDoors[door], nil)
 		}
-		s.outcome = limiter.Ignored
 		keep, again := s.exchangeWith(be)
-		ticket.Done(limiter.Nanos(time.Now()), s.outcome)
+		s.judged(limiter.Ignored)
 		if !again {
 			return keep
 		}
 		be = s.route.Backend
+	}
+}
+
+// judged tells the backend's breaker, once for each exchange, what became of it.
+func (s *session) judged(o limiter.Outcome) {
+	if t := s.ticket; t != (limiter.Ticket{}) {
+		s.ticket = limiter.Ticket{}
+		t.Done(limiter.Nanos(time.Now()), o)
 	}
 }
 
@@ -168,6 +175,9 @@ func (s *session) send(c sock.Conn, be *Backend) *failure {
 		}
 		if s.req.Expect100 && !s.edit.CutExpect {
 			return s.askFirst(c, be)
+		}
+		if s.ticket.Probe() {
+			s.judged(limiter.Ignored) // an upload lasts as long as the client likes
 		}
 		s.upload.start(c, be, s.out)
 		return s.await(c, be, be.ResponseHeader)

@@ -37,15 +37,34 @@ func (s *session) keyOf(by *limiter.KeyBy) limiter.Key {
 	return limiter.KeyOfBytes(s.field(by.Header))
 }
 
-// field is the value of the first field of that name, nil without one.
+// field is the value of the field of that name, nil without one. It is nil, too, if
+// there are several, or one that CGI and its heirs take for the same (X_Key for
+// X-Key): whoever reads another of them than we do would be told something else.
 func (s *session) field(name string) []byte {
 	buf := s.in.bytes()
+	var value []byte
+	n := 0
 	for i := range s.req.Fields {
-		if f := &s.req.Fields[i]; foldTwin(f.Name.of(buf), name) {
-			return f.Value.of(buf)
+		f := &s.req.Fields[i]
+		if !foldTwin(f.Name.of(buf), name) {
+			continue
+		}
+		if n++; n > 1 || !foldEqual(f.Name.of(buf), name) {
+			return nil
+		}
+		value = f.Value.of(buf)
+	}
+	return value
+}
+
+// foldEqual compares two names of the same length without their case.
+func foldEqual(a []byte, b string) bool {
+	for i := range len(b) {
+		if lower(a[i]) != lower(b[i]) {
+			return false
 		}
 	}
-	return nil
+	return true
 }
 
 // saidClass is the class that a trusted proxy gives the request, or else.

@@ -48,7 +48,7 @@ func TestMoreImportantRequestsGoFirst(t *testing.T) {
 	ask("/holder", "")
 	testnet.WaitFor(t, testWait, "the first is under way", func() bool { return r.pool.Stats().Leased == 1 })
 	for i, q := range [][2]string{
-		{"/e", "X-Priority: 5\r\n"}, {"/d", ""}, {"/vip/c", ""}, {"/a", "x-priority: 1\r\n"}, {"/d2", "X-Priority: 9\r\n"}, {"/vip/f", "X-Priority: 55\r\n"}, {"/b", "X-Priority: 1\r\n"},
+		{"/e", "X-Priority: 5\r\n"}, {"/d", ""}, {"/vip/c", ""}, {"/a", "x-priority: 1\r\n"}, {"/d2", "X-Priority: 9\r\n"}, {"/vip/f", "X-Priority: 55\r\n"}, {"/b", "X-Priority: 1\r\n"}, {"/d3", "X_Priority: 1\r\nX-Priority: 5\r\n"},
 	} {
 		ask(q[0], q[1])
 		r.waiting(i + 1)
@@ -67,11 +67,11 @@ func TestMoreImportantRequestsGoFirst(t *testing.T) {
 			got = append(got, strings.Fields(path)[0])
 		}
 	}
-	if want := "/holder /a /b /vip/c /vip/f /d /d2 /e"; strings.Join(got, " ") != want {
+	if want := "/holder /a /b /vip/c /vip/f /d /d2 /d3 /e"; strings.Join(got, " ") != want {
 		t.Errorf("served %v, want %s", got, want)
 	}
-	if n := strings.Count(tp.all(), "riority:"); n != 5 {
-		t.Errorf("%d fields of a trusted proxy went on, want 5", n)
+	if n := strings.Count(tp.all(), "riority:"); n != 7 {
+		t.Errorf("%d fields of a trusted proxy went on, want 7", n)
 	}
 }
 
@@ -151,7 +151,7 @@ func TestTheBreakerHearsOfWhatFailedAtTheBackendAlone(t *testing.T) {
 		"status 500":      {sends("HTTP/1.1 500 Oh\r\nContent-Length: 0\r\n\r\n"), "GET / HTTP/1.1\r\nHost: a\r\n\r\n", [2]uint64{1, 0}},
 		"no HTTP":         {sends("what?\r\n\r\n"), "GET / HTTP/1.1\r\nHost: a\r\n\r\n", [2]uint64{0, 1}},
 		"close":           {func(c *testnet.BackendConn) { c.ReadRequest() }, "GET / HTTP/1.1\r\nHost: a\r\n\r\n", [2]uint64{0, 1}},
-		"cut in the body": {sendsOnce("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "GET / HTTP/1.1\r\nHost: a\r\n\r\n", [2]uint64{0, 1}},
+		"cut in the body": {sendsOnce("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf"), "GET / HTTP/1.1\r\nHost: a\r\n\r\n", [2]uint64{1, 1}},
 		"bad request":     {sends(okAnswer), "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", [2]uint64{0, 0}},
 	} {
 		be := testnet.NewBackend(t, tc.script)
@@ -190,5 +190,42 @@ func TestAQueueWithATargetGivesUpWhoWaitedTooLong(t *testing.T) {
 		if a := c.answer("GET"); a.status != 200 {
 			t.Errorf("%q", a.head)
 		}
+	}
+}
+
+func TestProbesThatStreamCloseTheBreaker(t *testing.T) {
+	hold := make(chan struct{})
+	defer close(hold)
+	be := testnet.NewBackend(t, func(c *testnet.BackendConn) {
+		for {
+			if _, err := c.ReadRequest(); err != nil || c.Send("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf") != nil {
+				return
+			}
+			<-hold
+		}
+	})
+	guard := &limiter.Guard{Breaker: limiter.NewBreaker(nil), Ladder: limiter.NewLadder(limiter.Nanos(time.Now()), nil)}
+	guard.Breaks.Store(true)
+	ago := limiter.Nanos(time.Now().Add(-time.Minute))
+	for range 20 {
+		if ticket, err := guard.Breaker.Allow(ago); err == nil {
+			ticket.Done(ago, limiter.Failed)
+		}
+	}
+	r := newRig(t, rigOptions{backend: be.Addr().String(), settings: func(s *http1.Settings) { s.Routes[0].Backend.Guard = guard }})
+	var clients []*client
+	for range 3 {
+		c := r.client()
+		c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+		if line, err := c.br.ReadString('\n'); err != nil || line != "HTTP/1.1 200 OK\r\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		clients = append(clients, c)
+	}
+	if st := guard.Breaker.Stats(limiter.Nanos(time.Now())); st.State != limiter.BreakerClosed {
+		t.Errorf("after three that were answered it is %v", st.State)
+	}
+	for _, c := range clients {
+		c.Close()
 	}
 }

@@ -68,7 +68,7 @@ func (s *session) respond(lease pool.Lease, be *Backend) (keep bool) {
 			return s.clientLeft(lease)
 		}
 	}
-	s.outcome = limiter.Succeeded // unless the body shows something else
+	s.judged(limiter.Succeeded) // a body may last; if it fails, the breaker hears of that too
 	if a.resp.Status == 101 {
 		if !s.body.done || s.upload.done != nil {
 			return s.giveUp(lease, fault.BadResponse, nil) // what follows the head is a body, not the other protocol

@@ -47,7 +47,7 @@ type session struct {
 	slow   atomic.Bool // the client was cut because it was slow and others waited
 
 	class    limiter.Class      // of the request
-	outcome  limiter.Outcome    // of the exchange, for the backend's breaker
+	ticket   limiter.Ticket     // of the backend's breaker, until the response has begun
 	way      limiter.Way        // through the gates
 	lines    []byte             // of the response: Retry-After, RateLimit
 	patience overlimit.Patience // refusals in a row
@@ -355,8 +355,13 @@ func (s *session) count(k fault.Kind) {
 // blame says to the backend's breaker what a fault says of the backend. Dials that
 // fail are the pool's to hold down.
 func (s *session) blame(k fault.Kind) {
-	if k.Side() == fault.Backend && k != fault.DialRefused && k != fault.DialTimeout {
-		s.outcome = limiter.Failed
+	if k.Side() != fault.Backend || k == fault.DialRefused || k == fault.DialTimeout {
+		return
+	}
+	if s.ticket != (limiter.Ticket{}) {
+		s.judged(limiter.Failed)
+	} else { // in the body
+		s.route.Backend.Guard.Failed(limiter.Nanos(time.Now()))
 	}
 }
 

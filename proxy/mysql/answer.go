@@ -18,6 +18,7 @@ import (
 // of its first packet.
 func (s *session) answer(prefix int, seq uint8) (keep bool) {
 	th, c := s.thread, s.lease.Conn()
+	s.judge(limiter.Succeeded) // it has begun to answer; how long that lasts is the client's wish
 	s.first = seq
 	if prefix > 0 {
 		for rest := th.restore; len(rest) > 0; {
@@ -147,7 +148,6 @@ func (s *session) took(th *thread, r *wire.Response) {
 
 // over books the end of an answer, which is owed to the client.
 func (s *session) over(th *thread, r *wire.Response) bool {
-	s.judge(limiter.Succeeded)
 	s.took(th, r)
 	if s.suspect {
 		// The statement may have silenced the trackers, and then gone on.

@@ -53,7 +53,7 @@ const mostStale = 3
 // attach leases a connection.
 func (s *session) attach(fresh bool) error {
 	var door limiter.Door
-	if s.ticket, door = s.be.Guard.Enter(limiter.Nanos(time.Now()), s.class()); door != limiter.DoorPass {
+	if s.ticket, door = s.be.Guard.Enter(s.class()); door != limiter.DoorPass {
 		return closedDoor(door)
 	}
 	err := s.acquire(fresh)
@@ -133,6 +133,7 @@ func (s *session) loosen() (pool.Lease, *thread) {
 	lease, th := s.lease, s.thread
 	s.lease, s.thread = pool.Lease{}, nil
 	s.mu.Unlock()
+	s.noLast, s.longData = false, false // all that was prepared is gone with it
 	s.unpin()
 	s.judge(limiter.Ignored)
 	return lease, th

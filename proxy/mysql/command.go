@@ -30,6 +30,11 @@ func (s *session) command() (keep bool) {
 	}
 	s.cmd = wire.Command(s.in[s.r+wire.HeaderLen])
 	size := wire.HeaderLen + h.Len
+	if s.noLast {
+		if yes, keep := s.ofNone(size); yes {
+			return keep
+		}
+	}
 	if s.counted() {
 		return s.admitted(size)
 	}
@@ -106,6 +111,7 @@ func (s *session) query(packet, sql []byte) bool {
 func (s *session) statement(packet, sql []byte, more lex.Traits) bool {
 	traits := lex.Scan(sql, s.ascii()) | more
 	if traits&lex.Kills != 0 {
+		s.forgetLast()
 		return s.sayERR(1, fault.UnknownCommand, "KILL is, with a plain number and as a statement of its own")
 	}
 	if s.be.Sharing {
@@ -264,6 +270,12 @@ func (s *session) begin(sql []byte, traits lex.Traits) {
 		}
 	}
 	switch s.cmd {
+	case wire.ComStmtPrepare:
+		s.noLast = false
+	case wire.ComStmtSendLongData:
+		s.longData = true
+	case wire.ComStmtExecute, wire.ComStmtBulkExecute, wire.ComStmtReset:
+		s.longData = false
 	case wire.ComSetOption:
 		s.thread.multi = true
 	case wire.ComBinlogDump, wire.ComBinlogDumpGTID, wire.ComRegisterSlave:
@@ -328,7 +340,11 @@ func (s *session) lostBackend(err error) bool {
 	case isBad(err):
 		k, why = fault.BadResponse, reason.CloseBadResponse
 	}
-	s.judge(limiter.Failed)
+	if s.ticket != (limiter.Ticket{}) {
+		s.judge(limiter.Failed)
+	} else {
+		s.be.Guard.Failed(limiter.Nanos(time.Now()))
+	}
 	s.front.log.Log(s.front.ctx, k.Row().Level, "the backend failed under a command", "fold", k.String(),
 		"listener", s.front.name, "backend", s.be.Name, "reason", k.String(), "command", s.cmd.String(), "err", err, "hint", k.Row().Hint)
 	s.abandon(why)

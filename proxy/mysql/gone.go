@@ -81,7 +81,10 @@ func (s *session) mayAsk(sql []byte, traits lex.Traits) (ok, keep bool) {
 var hasInsertID, _ = wire.AppendPacket(nil, append([]byte{byte(wire.ComQuery)}, "SELECT (SELECT 1 UNION ALL SELECT 2 FROM DUAL WHERE LAST_INSERT_ID()=0)"...), 0)
 
 // refuseGone answers a statement that asks for what is gone. It was not sent.
-func (s *session) refuseGone(lost lex.Reads) bool { return s.sayRefusal(1, goneRefusal(lost)) }
+func (s *session) refuseGone(lost lex.Reads) bool {
+	s.forgetLast()
+	return s.sayRefusal(1, goneRefusal(lost))
+}
 
 var goneNames = [...]struct {
 	reads lex.Reads

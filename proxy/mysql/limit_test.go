@@ -2,6 +2,7 @@ package mysql_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -72,12 +73,79 @@ func TestStatementsOverARateAreRefusedAndTheSessionGoesOn(t *testing.T) {
 
 func TestNothingIsRefusedInATransaction(t *testing.T) {
 	f := newFake(t, transactions)
+	for name, begin := range map[string][]string{"begin": {"BEGIN"}, "autocommit off": {"UPDATE 'first'"}} {
+		r := newRig(t, rigOptions{backend: f.address(), be: func(b *mysql.Backend) {
+			b.Limit = newLimit(t, limiter.GateOptions{Rate: hourly(t, 1)}, byClient)
+		}})
+		c := r.login(loginAs{})
+		c.do(begin...)
+		c.do("UPDATE 'x'", "UPDATE 'x'", "COMMIT", "ROLLBACK", "UNLOCK TABLES", " /* x */ release savepoint a")
+		c.query("SELECT 'x'").refused(t, wire.CodeTooManyConnections, "more requests come")
+		if n := r.outcomes("limit_rate"); n != 1 {
+			t.Errorf("%s: %d were refused", name, n)
+		}
+	}
+}
+
+func TestStatementsOfATransactionCountAsFarAsTheyCan(t *testing.T) {
+	f := newFake(t, transactions)
+	r := newRig(t, rigOptions{backend: f.address(), be: func(b *mysql.Backend) {
+		b.Limit = newLimit(t, limiter.GateOptions{Rate: hourly(t, 4)}, byClient)
+	}})
+	c := r.login(loginAs{})
+	c.do("BEGIN", "UPDATE 'x'", "COMMIT", "SELECT 'x'")
+	c.query("SELECT 'x'").refused(t, wire.CodeTooManyConnections)
+}
+
+// executeLast is MariaDB's EXECUTE of the statement prepared last.
+const executeLast = "\xff\xff\xff\xff\x00\x01\x00\x00\x00"
+
+func TestAfterARefusedPrepareThereIsNoLastStatement(t *testing.T) {
+	var executed atomic.Int64
+	f := newFake(t, func(c *fakeConn, cmd []byte) bool {
+		if wire.Command(cmd[0]) == wire.ComStmtExecute {
+			executed.Add(1)
+		}
+		return transactions(c, cmd)
+	})
+	r := newRig(t, rigOptions{backend: f.address(), be: func(b *mysql.Backend) {
+		b.Limit = newLimit(t, limiter.GateOptions{InFlight: 1}, byClient)
+	}})
+	c := r.login(loginAs{})
+	c.alive()
+	var way limiter.Way
+	way.Enter(r.be.Limit.Gate, 0, 0) // another one is under way
+	c.command(wire.ComStmtPrepare, "SELECT 1").refused(t, wire.CodeTooManyConnections)
+	way.Leave()
+	c.command(wire.ComStmtExecute, executeLast).refused(t, wire.CodeUnknownStatement)
+	c.command(wire.ComStmtReset, executeLast[:4]).refused(t, wire.CodeUnknownStatement)
+	c.write(packet(wire.ComStmtSendLongData, executeLast[:4]+"\x00\x00abc"))
+	c.write(packet(wire.ComStmtClose, executeLast[:4]))
+	c.alive()
+	if n := executed.Load(); n != 0 {
+		t.Errorf("the server was asked %d times for a statement that it never had", n)
+	}
+	c.command(wire.ComStmtExecute, "\x01"+executeLast[1:]) // another one
+	c.command(wire.ComStmtPrepare, "SELECT 1")
+	c.command(wire.ComStmtExecute, executeLast)
+	if n := executed.Load(); n != 1+1 {
+		t.Errorf("the server was asked %d times to execute, want 2", n)
+	}
+}
+
+func TestAnExecuteWhoseDataHasGoneIsNotRefused(t *testing.T) {
+	f := newFake(t, transactions)
 	r := newRig(t, rigOptions{backend: f.address(), be: func(b *mysql.Backend) {
 		b.Limit = newLimit(t, limiter.GateOptions{Rate: hourly(t, 1)}, byClient)
 	}})
 	c := r.login(loginAs{})
-	c.do("BEGIN", "UPDATE 'x'", "UPDATE 'x'", "COMMIT")
-	c.query("SELECT 'x'").refused(t, wire.CodeTooManyConnections, "more requests come")
+	c.alive()
+	c.query("SELECT 'x'").refused(t, wire.CodeTooManyConnections)
+	c.write(packet(wire.ComStmtSendLongData, "\x01\x00\x00\x00\x00\x00abc"))
+	if a := c.command(wire.ComStmtExecute, "\x01"+executeLast[1:]); a.code != 0 {
+		t.Errorf("%v", a)
+	}
+	c.command(wire.ComStmtExecute, "\x01"+executeLast[1:]).refused(t, wire.CodeTooManyConnections)
 }
 
 func TestStatementsUnderWayAreBounded(t *testing.T) {

@@ -44,6 +44,8 @@ type session struct {
 
 	patience overlimit.Patience // refusals in a row
 	resting  bool               // it is left unread, for as long as it is parked
+	noLast   bool               // there is no statement that was prepared last
+	longData bool               // a part of a statement's data is with the server
 	hold     time.Duration      // it is to be left unread for so long
 
 	until  time.Time   // a parked client that holds a connection may be silent
@@ -141,6 +143,8 @@ func (s *session) wake(w sock.Wake) sock.Next {
 	switch w {
 	case sock.WakeExpired:
 		switch {
+		case resting && s.bereft():
+			return sock.Next{}
 		case resting:
 			s.patience = s.patience.Rested()
 		case s.c.Look() == sock.Readable:
@@ -174,8 +178,7 @@ func (s *session) expired() {
 	s.leave(sock.EndOurs)
 }
 
-// inTransaction says whether the client's transaction, or what it has locked, is
-// open at the backend.
+// inTransaction says whether the client's transaction is open at the backend.
 func (s *session) inTransaction() bool { return s.thread != nil && !s.thread.idle() }
 
 // run goes on until the client has left or is idle. woken says that the client
