@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 
 	"proxy/fault/nolease":   {"pool", "proxy/fault"},
 	"proxy/fault/overlimit": {"limiter", "internal/sock", "proxy/fault"},
-	"proxy/proxied":         {"internal/proxyproto", "internal/sock"},
+	"proxy/proxied":         {"internal/proxyproto", "internal/sock", "proxy/fault"},
 
 	"proxy/http1": front,
 	"proxy/mysql": append([]string{"proxy/mysql/lex", "proxy/mysql/wire"}, front...),

@@ -24,6 +24,7 @@ import (
 	"weir/pool"
 	"weir/proxy/fault"
 	"weir/proxy/fault/overlimit"
+	"weir/proxy/proxied"
 )
 
 // Backend is where requests go.
@@ -155,7 +156,7 @@ var (
 // Serve runs a client's session; see sock.Handler.
 func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
 	set := f.set.Load()
-	behind := set.behind(c, state)
+	behind := proxied.Behind(set.ProxyProtocol, set.Trusted, c, state)
 	if behind && w != sock.WakeFull {
 		if next, known := f.identify(l, c, w, set); !known {
 			return next

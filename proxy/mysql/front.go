@@ -16,6 +16,7 @@ import (
 	"weir/proxy/fault"
 	"weir/proxy/fault/overlimit"
 	"weir/proxy/mysql/wire"
+	"weir/proxy/proxied"
 )
 
 // Backend is where the statements of a listener's clients go. It is not changed
@@ -116,7 +117,7 @@ func (f *Front) Interrupt() {
 // Serve runs a client's session; see sock.Handler.
 func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
 	set := f.set.Load()
-	behind := set.behind(c, state)
+	behind := proxied.Behind(set.ProxyProtocol, set.Trusted, c, state)
 	if behind && w != sock.WakeFull {
 		if next, known := f.identify(l, c, w, set); !known {
 			return next

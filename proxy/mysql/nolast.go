@@ -1,14 +1,6 @@
 package mysql
 
-import (
-	"encoding/binary"
-
-	"weir/proxy/mysql/wire"
-)
-
-// lastPrepared is the number that stands for the statement prepared last: MariaDB's
-// clients may send its prepare and its execute in one write.
-const lastPrepared = 1<<32 - 1
+import "weir/proxy/mysql/wire"
 
 // forgetLast is for a prepare that weir has answered with an error. The server has
 // not heard of it, and has another statement for its last.
@@ -19,39 +11,27 @@ func (s *session) forgetLast() {
 }
 
 // ofNone says whether the command, of that size, is for the last prepared statement
-// while there is none, and sees to it: as the server does after a prepare that it
-// has refused. Its answer is keep.
+// (wire.LastStmt) while there is none, and sees to it: as the server does after a
+// prepare that it has refused.
 func (s *session) ofNone(size int) (yes, keep bool) {
-	const least = wire.HeaderLen + 1 + 4
-	switch s.cmd {
-	case wire.ComStmtExecute, wire.ComStmtBulkExecute, wire.ComStmtFetch, wire.ComStmtReset, wire.ComStmtSendLongData, wire.ComStmtClose:
-	default:
-		return false, false
+	if !s.cmd.HasStmtID() || size < wire.HeaderLen+wire.StmtHeaderLen {
+		return false, false // one that is too short is the server's to judge
 	}
-	if size < least {
-		return false, false // the server will say what it thinks of that
-	}
-	if !s.whole(least) {
+	if !s.whole(wire.HeaderLen + wire.StmtHeaderLen) {
 		return true, false
 	}
-	if binary.LittleEndian.Uint32(s.in[s.r+wire.HeaderLen+1:]) != lastPrepared {
+	if id, _ := wire.StmtID(s.in[s.r+wire.HeaderLen : s.w]); id != wire.LastStmt {
 		return false, false
 	}
-	long := size > len(s.in)
-	if !long {
-		if !s.whole(size) {
-			return true, false
-		}
-		s.r += size
-	}
-	switch {
-	case s.cmd.Answered():
-		s.sayRefusal(1, &Refusal{Code: wire.CodeUnknownStatement, Text: wire.Text(wire.CodeUnknownStatement)})
-	case !long:
-		return true, true
-	}
-	if long { // the rest of it is not waited for
+	if size > len(s.in) { // the rest of it is not waited for
+		s.sayRefusal(1, noStatement)
 		return true, s.close()
 	}
-	return true, true
+	if !s.whole(size) {
+		return true, false
+	}
+	s.r += size
+	return true, !s.cmd.Answered() || s.sayRefusal(1, noStatement)
 }
+
+var noStatement = &Refusal{Code: wire.CodeUnknownStatement, Text: wire.Text(wire.CodeUnknownStatement)}

@@ -8,12 +8,6 @@ import (
 	"weir/proxy/proxied"
 )
 
-// behind says whether a client has its PROXY header yet to send.
-func (set *Settings) behind(c sock.Conn, state any) bool {
-	return state == proxied.Waiting ||
-		state == nil && set.ProxyProtocol && proxied.Expected(set.Trusted, c.RemoteAddr().Addr())
-}
-
 // identify reads the PROXY header of a client, which comes before the greeting.
 // Where it is not known after that, next is what is to become of it. It counts
 // in max_logins only from then on: until then it holds a connection and no more.
@@ -26,10 +20,8 @@ func (f *Front) identify(l *sock.Listener, c sock.Conn, w sock.Wake, set *Settin
 		return sock.Next{Park: set.LoginTimeout, State: proxied.Waiting}, false
 	}
 	if r.Err != nil {
-		const k = fault.BadProxyHeader
-		f.stats.refused.count(k)
-		f.log.Warn("a connection without a valid PROXY header was closed", "fold", k.String(), "listener", f.name,
-			"proxy", c.RemoteAddr().Addr(), "reason", k.String(), "err", r.Err, "hint", k.Row().Hint)
+		f.stats.refused.count(fault.BadProxyHeader)
+		proxied.Log(f.log, f.name, c, r.Err)
 	}
 	f.sweeper.End(c, r.Ending, true, l.Gone())
 	return next, false

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/netip"
 	"os"
 	"sync"
@@ -22,6 +23,7 @@ import (
 
 	"weir/internal/proxyproto"
 	"weir/internal/sock"
+	"weir/proxy/fault"
 )
 
 // Expected says whether a peer has to send a header: whether it is in one of the
@@ -37,6 +39,19 @@ func Expected(trusted []netip.Prefix, peer netip.Addr) bool {
 		}
 	}
 	return false
+}
+
+// Behind says whether a client, which is new or was parked with state, has its
+// header yet to send, where on says that its listener expects one of those trusted.
+func Behind(on bool, trusted []netip.Prefix, c sock.Conn, state any) bool {
+	return state == Waiting || state == nil && on && Expected(trusted, c.RemoteAddr().Addr())
+}
+
+// Log tells the operator of a header that was none, alike for every front.
+func Log(log *slog.Logger, listener string, c sock.Conn, err error) {
+	const k = fault.BadProxyHeader
+	log.Warn("a connection without a valid PROXY header was closed", "fold", k.String(), "listener", listener,
+		"proxy", c.RemoteAddr().Addr(), "reason", k.String(), "err", err, "hint", k.Row().Hint)
 }
 
 // Waiting is the state to park a client with whose header has not come.
