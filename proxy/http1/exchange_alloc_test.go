@@ -10,8 +10,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"weir/internal/testnet"
+	"weir/limiter"
+	"weir/proxy/fault/overlimit"
 	"weir/proxy/http1"
 )
 
@@ -132,6 +135,51 @@ func TestARefusalAllocatesNothing(t *testing.T) {
 	a := r.exchange(string(request[:len(request)-2]) + "Connection: close\r\n\r\n")
 	if n := exchangeAllocations(t, r.dial(), request, len(a)-len("Connection: close\r\n")); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestLimitsAllocateNothing(t *testing.T) {
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+	request := []byte("GET / HTTP/1.1\r\nHost: a\r\nX-Api-Key: some key\r\n\r\n")
+	plenty, err := limiter.NewLimit(1_000_000, time.Second, 1_000_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, o := range map[string]limiter.GateOptions{
+		"within all":  {Rate: plenty, PerRate: plenty, InFlight: 10},
+		"rate":        {Rate: hourly(t, 1)},
+		"in_flight":   {InFlight: 1},
+		"after a key": {PerRate: plenty, Rate: hourly(t, 1)},
+	} {
+		guard := &limiter.Guard{Breaker: limiter.NewBreaker(nil), Ladder: limiter.NewLadder(limiter.Nanos(time.Now()), nil)}
+		guard.Breaks.Store(true)
+		adaptive, err := limiter.NewAdaptive(limiter.AdaptiveOptions{Max: 8})
+		if err != nil {
+			t.Fatal(err)
+		}
+		guard.Adaptive.Store(adaptive)
+		r := newRig(t, rigOptions{backend: fixedBackend(t, 0, answer), settings: func(s *http1.Settings) {
+			s.Limit = overlimit.Limit{Gate: newGate(t, o), By: limiter.KeyBy{Header: "X-Api-Key"}, Name: "listeners[web]"}
+			s.Routes[0].Backend.Guard = guard
+		}})
+		if name != "within all" { // the only token, and the only place
+			var way limiter.Way
+			way.Enter(r.set.Limit.Gate, limiter.Nanos(time.Now()), 0)
+		}
+		c, buf := r.dial(), make([]byte, 4096)
+		n := allocations(t, func() {
+			if _, err := c.Write(request); err != nil {
+				t.Fatal(err)
+			}
+			m, err := c.Read(buf)
+			if served := bytes.HasPrefix(buf[:m], []byte("HTTP/1.1 200")); err != nil || served != (name == "within all") {
+				t.Fatalf("%s: %q, %v", name, buf[:m], err)
+			}
+		})
+		if n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+		r.access.partly = true
 	}
 }
 
