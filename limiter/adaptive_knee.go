@@ -77,6 +77,11 @@ const (
 	usedUp       = 0.4
 	touched      = 0.05
 
+	// Bursts may lengthen the response times of a window by so many of their
+	// standard deviations. With 1 more than 1 % is shed at 0.9 of capacity
+	// where service times are bimodal.
+	burstDeviations = 1.25
+
 	// Bursts below capacity use the limit up for three windows, rarely for more.
 	sustained = 4
 
@@ -168,6 +173,12 @@ func (k *knee) rest() {
 func (k *knee) slack(w window) {
 	k.rest()
 	if w.full >= touched {
+		// Bursts may wait in the backend for about as long as its response
+		// times differ anyway. Beyond that they make a queue there, which a step
+		// to overload would have to wait for.
+		if k.base.known && k.base.excess(w) > burstDeviations*w.deviation() {
+			return
+		}
 		k.move(k.limit+headroom(k.limit), AdaptiveGrown)
 		return
 	}

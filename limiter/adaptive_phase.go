@@ -1,5 +1,7 @@
 package limiter
 
+import "math"
+
 // window is what was seen between two decisions.
 type window struct {
 	limit      float64
@@ -10,6 +12,9 @@ type window struct {
 	full       float64 // share of them that ended with the limit used up
 	failed     float64 // share of all
 }
+
+// deviation is the standard deviation of the logarithms of single response times.
+func (w window) deviation() float64 { return math.Sqrt(w.variance * w.requests) }
 
 // level is the mean of windows at one limit.
 type level struct {

@@ -252,6 +252,14 @@ func TestTheKneeTakesItsEdgesAndNoOthers(t *testing.T) {
 	}
 	feed(a, now, time.Second, 1000, func(int) (time.Duration, int, bool) { return time.Millisecond, 2, true })
 	count(a)
+	a, now = overloaded(t)
+	for i := 0; i < 500 && a.Stats().Phase != "looking"; i++ {
+		now = feed(a, now, 20*time.Millisecond, 1000, func(int) (time.Duration, int, bool) {
+			return time.Duration(a.Limit()) * time.Millisecond, a.Limit(), true
+		})
+	}
+	feed(a, now, time.Second, 1000, func(int) (time.Duration, int, bool) { return time.Millisecond, 2, true })
+	count(a)
 	for from := range kneePhases {
 		for to := range kneePhases {
 			if legal := kneeEdges[from][to]; legal && taken[from][to] == 0 {

@@ -136,8 +136,9 @@ SQL
 
 step field list
 # Completion asks for the fields of every table by COM_FIELD_LIST, and is for a
-# terminal only.
-echo "SELECT 'asked', 'for';" | script -qec "mariadb ${options[*]} -s -D $database" /dev/null 2>&1 | tr -d '\r' | grep '^asked'
+# terminal only. It is told to quit, as an end of input that comes before the
+# client has set up its terminal is lost.
+printf '%s\n' "SELECT 'asked', 'for';" quit | script -qec "mariadb ${options[*]} -s -D $database" /dev/null 2>&1 | tr -d '\r' | grep '^asked'
 
 step flags
 db --compress -N -e "SELECT LENGTH(REPEAT('x', 100000))"
