@@ -6,6 +6,10 @@
 // left behind. Ratios within one run are what counts: absolute times on a shared
 // machine are noise.
 //
+// The overload runs ask for more than a backend of known capacity can answer, at
+// moments that no answer can delay, and measure what comes through in time: HTTP
+// with nginx and HAProxy, MySQL in mode transaction.
+//
 // The runs are tests behind the build tag bench; make bench starts them.
 // docs/bench.md says how each figure is measured.
 package bench

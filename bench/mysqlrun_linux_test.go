@@ -115,7 +115,8 @@ func (l *mysqlLab) sysbench(p *proxy, script sysbenchScript, more ...string) str
 	if err := os.WriteFile(file, []byte(script.lua), 0o644); err != nil {
 		l.t.Fatal(err)
 	}
-	args := append([]string{file, fmt.Sprintf("--threads=%d", mysqlThreads),
+	args := append([]string{file, fmt.Sprintf("--threads=%d", mysqlThreads), // unless more says otherwise: the last one counts
+
 		"--mysql-host=" + p.addr.Addr().String(), fmt.Sprintf("--mysql-port=%d", p.addr.Port()), "--mysql-db=app",
 		"--mysql-user=" + testnet.UserApp, "--mysql-password=" + testnet.MariaDBPassword}, more...)
 	cmd := l.ns.Command(testnet.NeedProgram(l.t, "sysbench"), append(args, "run")...)

@@ -13,7 +13,7 @@ import (
 type step struct {
 	times  float64 // of the capacity
 	length time.Duration
-	warm   bool // opens and fills what there is to fill, and is not reported
+	warm   bool // comes before those that are reported
 }
 
 // arrival is one request and what became of it. All of them are drawn before the
@@ -27,7 +27,7 @@ type arrival struct {
 
 	sent   time.Duration // when it was written
 	done   time.Duration // when its answer was whole
-	result int           // the status, or one of those below
+	result int           // the answer's, or one of those below
 	conn   int           // that it is on
 }
 
@@ -44,7 +44,7 @@ const deadline = 100 * time.Millisecond
 
 // good says whether the request was answered as its client wished.
 func (a *arrival) good() bool {
-	return a.result/100 == 2 && a.done-a.at <= deadline
+	return a.result/100 == fine/100 && a.done-a.at <= deadline
 }
 
 // draw makes arrivals of a Poisson process whose rate goes up and down in steps:

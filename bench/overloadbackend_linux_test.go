@@ -214,7 +214,7 @@ func (b *backend) close(fd int32) {
 func TestTheBackendHasItsWorkersAndIsFirstInFirstOut(t *testing.T) {
 	l := newOverloadLab(t)
 	const n = 2*workers + 5
-	arrivals, results, _ := crowdOf(t, l.ns, l.addr, n, make([]time.Duration, n)...)
+	arrivals, results, _ := crowdOf(l.lab, httpProtocol{}, l.addr, n, make([]time.Duration, n)...)
 	if results[200] != n {
 		t.Fatalf("%d requests at once became %v, want as many answers", n, results)
 	}

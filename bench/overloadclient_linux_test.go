@@ -15,9 +15,11 @@ import (
 //
 // A request takes the connection that has rested longest. Where all are busy it
 // waits for one, and its time runs. At its deadline the client gives up: it
-// closes its connection, as a browser or an HTTP library does, and opens another
-// one. No request is made twice.
+// closes its connection, as a browser, an HTTP library or a driver of a database
+// does, because the answer may still come there, and opens another one. No
+// request is made twice.
 type crowd struct {
+	protocol
 	to       netip.AddrPort
 	arrivals []arrival
 	mark     func() // called on the thread at the beginning of each step and at the end; may be nil
@@ -29,9 +31,10 @@ type crowd struct {
 	rested  ring[int] // clients that were idle when they were put there
 	again   []int     // clients that open a connection at retryAt
 	retryAt time.Duration
-	sent    int // arrivals before it are sent or given up
-	decided int // arrivals before it have their result
-	opened  int // connections begun
+	sent    int   // arrivals before it are sent or given up
+	decided int   // arrivals before it have their result
+	opened  int   // connections begun
+	refusal error // the last login's that was refused
 	in      [16 << 10]byte
 	err     error // what no run can be without; it ends this one
 }
@@ -42,7 +45,7 @@ type client struct {
 	state  clientState
 	listed bool   // in crowd.rested
 	asked  int    // index of its arrival while asking
-	part   []byte // the beginning of an answer
+	part   []byte // the beginning of an answer, or of what belongs to the login
 }
 
 type clientState uint8
@@ -50,20 +53,12 @@ type clientState uint8
 const (
 	away clientState = iota // has no connection
 	connecting
+	entering // is connected, and to log in
 	resting
 	asking
 )
 
-const (
-	crowdSize = 2000
-	partBound = 16 << 10 // of an answer
-)
-
-// plainRequest and firstRequest are what clients send; the second is of class 1.
-var (
-	plainRequest = []byte("GET / HTTP/1.1\r\nHost: overload.test\r\n\r\n")
-	firstRequest = []byte("GET / HTTP/1.1\r\nHost: overload.test\r\nX-Priority: 1\r\n\r\n")
-)
+const partBound = 16 << 10 // of an answer
 
 func (c *crowd) now() time.Duration { return time.Since(c.began) }
 
@@ -110,12 +105,8 @@ func (c *crowd) send(now time.Duration) {
 		if !ok {
 			return
 		}
-		request := plainRequest
-		if a.first {
-			request = firstRequest
-		}
 		w := &c.clients[i]
-		if n, _ := unix.Write(w.fd, request); n != len(request) {
+		if !write(w.fd, c.request(a.first)) {
 			c.leave(i) // it had been closed just now; the next one takes the request
 			c.later(i)
 			continue
@@ -195,7 +186,8 @@ func (c *crowd) turn(d time.Duration) {
 				c.later(i)
 				continue
 			}
-			c.settle(i)
+			c.clients[i].state = entering
+			c.enter(i, nil)
 		}
 		if e.Events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLERR|unix.EPOLLHUP) != 0 {
 			c.read(i)
@@ -206,7 +198,7 @@ func (c *crowd) turn(d time.Duration) {
 // settle makes a client one that can be asked.
 func (c *crowd) settle(i int) {
 	w := &c.clients[i]
-	w.state = resting
+	w.state, w.part = resting, w.part[:0]
 	if !w.listed {
 		w.listed = true
 		c.rested.push(i)
@@ -216,7 +208,7 @@ func (c *crowd) settle(i int) {
 // read takes what a server has sent.
 func (c *crowd) read(i int) {
 	w := &c.clients[i]
-	for w.state == resting || w.state == asking {
+	for w.state != away && w.state != connecting {
 		n, err := unix.Read(w.fd, c.in[:])
 		if err == unix.EAGAIN {
 			return
@@ -230,32 +222,72 @@ func (c *crowd) read(i int) {
 			w.part = append(w.part, b...)
 			b = w.part
 		}
-		h, ok, err := readHead(b)
-		switch {
-		case err != nil:
-			c.err = fmt.Errorf("%s: %w", c.to, err)
-			return
-		case !ok || len(b) < h.size:
-			if len(b) > partBound {
-				c.err = fmt.Errorf("%s: an answer of more than %d bytes", c.to, partBound)
-				return
-			}
-			w.part = append(w.part[:0], b...)
-			continue
+		if w.state == entering {
+			c.enter(i, b)
+		} else {
+			c.answered(i, b)
 		}
-		a := &c.arrivals[w.asked]
-		a.done, a.result = c.now(), h.status
-		w.part = w.part[:0]
-		if h.closing || len(b) > h.size {
-			c.leave(i)
-			c.open(i)
-			return
-		}
-		c.settle(i)
-		if n < len(c.in) {
+		if c.err != nil || n < len(c.in) {
 			return // that was all; what comes from now on is an event
 		}
 	}
+}
+
+// enter goes on with a login, of which b has come so far.
+func (c *crowd) enter(i int, b []byte) {
+	l, ok, err := c.login(b)
+	switch {
+	case err != nil:
+		c.err = fmt.Errorf("%s: login: %w", c.to, err)
+	case !ok:
+		c.keep(i, b)
+	case l.refused != nil:
+		c.refusal = l.refused
+		c.lost(i)
+	case l.done && len(b) == l.size:
+		c.settle(i)
+	case l.done || len(b) != l.size || !write(c.clients[i].fd, l.say):
+		c.lost(i)
+	default:
+		c.clients[i].part = c.clients[i].part[:0]
+	}
+}
+
+// answered takes an answer, of which b has come so far.
+func (c *crowd) answered(i int, b []byte) {
+	got, ok, err := c.answer(b)
+	switch {
+	case err != nil:
+		c.err = fmt.Errorf("%s: %w", c.to, err)
+		return
+	case !ok:
+		c.keep(i, b)
+		return
+	}
+	a := &c.arrivals[c.clients[i].asked]
+	a.done, a.result = c.now(), got.result
+	if got.closing || len(b) > got.size {
+		c.leave(i)
+		c.open(i)
+		return
+	}
+	c.settle(i)
+}
+
+// keep remembers the beginning of what a client is to be sent.
+func (c *crowd) keep(i int, b []byte) {
+	if len(b) > partBound {
+		c.err = fmt.Errorf("%s: an answer of more than %d bytes", c.to, partBound)
+		return
+	}
+	w := &c.clients[i]
+	w.part = append(w.part[:0], b...)
+}
+
+// write sends what is short enough for any socket's buffer.
+func write(fd int, b []byte) bool {
+	n, _ := unix.Write(fd, b)
+	return n == len(b)
 }
 
 // lost is a connection that the server ended.

@@ -18,21 +18,21 @@ const (
 	retryAfter = 10 * time.Millisecond
 )
 
-// newCrowd opens n connections to an address. It must be called on a thread in
+// newCrowd opens n connections to an address, and logs them in. It must be called on a thread in
 // the namespace, as run must.
-func newCrowd(to netip.AddrPort, n int) (*crowd, error) {
+func newCrowd(p protocol, to netip.AddrPort, n int) (*crowd, error) {
 	poll, err := newPoller()
 	if err != nil {
 		return nil, err
 	}
-	c := &crowd{to: to, poll: poll, began: time.Now(), clients: make([]client, n), rested: newRing[int](n)}
+	c := &crowd{protocol: p, to: to, poll: poll, began: time.Now(), clients: make([]client, n), rested: newRing[int](n)}
 	for i := 0; i < n && c.err == nil; i += fillAtOnce {
 		for j := i; j < min(i+fillAtOnce, n); j++ {
 			c.open(j)
 		}
 		for c.rested.n < min(i+fillAtOnce, n) && c.err == nil {
 			if c.now() > 10*time.Second {
-				c.err = fmt.Errorf("%d of %d connections to %s were made in 10s", c.rested.n, n, to)
+				c.err = fmt.Errorf("%d of %d connections to %s were made in 10s (the last refusal: %v)", c.rested.n, n, to, c.refusal)
 			}
 			c.turn(retryAfter)
 			c.reopen()

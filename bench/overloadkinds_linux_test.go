@@ -17,7 +17,14 @@ import (
 // is a row too.
 type overloadKind struct {
 	program, setting string
-	start            func(l *lab, backend netip.AddrPort) (addr netip.AddrPort, pids func() []int, err error)
+	start            func(l *lab, backend netip.AddrPort) (overloadProxy, error)
+}
+
+// overloadProxy is one that runs.
+type overloadProxy struct {
+	addr  netip.AddrPort
+	pids  func() []int
+	admin netip.AddrPort // of weir
 }
 
 // String names the row in the run.
@@ -53,7 +60,7 @@ const (
 // nginx has no queue of its own: it lets in what the backend can answer within
 // half the deadline, and the backend has the queue. A key that is empty would not
 // be counted, so it is the port.
-func overloadNginx(l *lab, backend netip.AddrPort) (netip.AddrPort, func() []int, error) {
+func overloadNginx(l *lab, backend netip.AddrPort) (overloadProxy, error) {
 	s := testnet.StartNginx(l.t, testnet.ServerOptions{NS: l.ns, Addr: l.free(), Config: fmt.Sprintf(`
 keepalive_requests 100000000; keepalive_timeout 1h;
 limit_conn_zone $server_port zone=all:1m;
@@ -61,13 +68,13 @@ upstream u { server %s; keepalive 64; keepalive_requests 100000000; keepalive_ti
 server { listen {addr} reuseport; location / { limit_conn all 60; limit_conn_log_level info;
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://u; } }`, backend),
 		Main: "worker_processes 2;\nevents { worker_connections 16384; }\nworker_rlimit_nofile 20000;"})
-	return s.Addr, func() []int { return tree(s.PID()) }, nil
+	return overloadProxy{addr: s.Addr, pids: func() []int { return tree(s.PID()) }}, nil
 }
 
 // overloadHAProxy returns a start function. abortonclose takes clients that have
 // left out of the queue.
-func overloadHAProxy(rule string) func(*lab, netip.AddrPort) (netip.AddrPort, func() []int, error) {
-	return func(l *lab, backend netip.AddrPort) (netip.AddrPort, func() []int, error) {
+func overloadHAProxy(rule string) func(*lab, netip.AddrPort) (overloadProxy, error) {
+	return func(l *lab, backend netip.AddrPort) (overloadProxy, error) {
 		s := testnet.StartHAProxy(l.t, testnet.ServerOptions{NS: l.ns, Addr: l.free(), Config: fmt.Sprintf(`
 global
   nbthread 2
@@ -88,37 +95,42 @@ frontend f
 backend b
   server s %s maxconn %d pool-purge-delay 1h
 `, rule, backend, workers)})
-		return s.Addr, func() []int { return tree(s.PID()) }, nil
+		return overloadProxy{addr: s.Addr, pids: func() []int { return tree(s.PID()) }}, nil
 	}
 }
 
 // overloadWeir returns a start function for keys of the listener and of the
 // backend.
-func overloadWeir(listenerKeys, backendKeys string) func(*lab, netip.AddrPort) (netip.AddrPort, func() []int, error) {
+func overloadWeir(listenerKeys, backendKeys string) func(*lab, netip.AddrPort) (overloadProxy, error) {
 	and := func(keys string) string {
 		if keys == "" {
 			return ""
 		}
 		return ", " + keys
 	}
-	return func(l *lab, backend netip.AddrPort) (netip.AddrPort, func() []int, error) {
-		addr := l.free()
-		config := filepath.Join(l.t.TempDir(), "weir.yaml")
-		err := os.WriteFile(config, fmt.Appendf(nil, `
+	return func(l *lab, backend netip.AddrPort) (overloadProxy, error) {
+		listener := l.free()
+		return runWeir(l, listener, fmt.Sprintf(`
 listeners:
   - {name: web, protocol: http, address: "%s", backend: api, timeouts: {idle: 1h}%s}
 backends:
   - {name: api, endpoints: ["%s"]%s}
-admin: {address: "%s"}
-`, addr, and(listenerKeys), backend, and(backendKeys), l.free()), 0o644)
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		if out, err := l.ns.Command(binary, "check", "-config", config).CombinedOutput(); err != nil {
-			text := strings.ReplaceAll(string(out), config, "weir.yaml")
-			return netip.AddrPort{}, nil, fmt.Errorf("weir check: %s", strings.Join(strings.Split(strings.TrimSpace(text), "\n"), "; "))
-		}
-		w := testnet.StartProgram(l.t, testnet.ProgramOptions{NS: l.ns, Name: binary, Args: []string{"run", "-config", config}, Ready: []netip.AddrPort{addr}})
-		return addr, func() []int { return tree(w.PID()) }, nil
+`, listener, and(listenerKeys), backend, and(backendKeys)))
 	}
+}
+
+// runWeir starts weir with a configuration, to which it adds an admin address.
+func runWeir(l *lab, listener netip.AddrPort, text string) (overloadProxy, error) {
+	p := overloadProxy{addr: listener, admin: l.free()}
+	config := filepath.Join(l.t.TempDir(), "weir.yaml")
+	if err := os.WriteFile(config, fmt.Appendf(nil, "%sadmin: {address: %q}\n", text, p.admin), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	if out, err := l.ns.Command(binary, "check", "-config", config).CombinedOutput(); err != nil {
+		text := strings.ReplaceAll(string(out), config, "weir.yaml")
+		return p, fmt.Errorf("weir check: %s", strings.Join(strings.Split(strings.TrimSpace(text), "\n"), "; "))
+	}
+	w := testnet.StartProgram(l.t, testnet.ProgramOptions{NS: l.ns, Name: binary, Args: []string{"run", "-config", config}, Ready: []netip.AddrPort{listener}})
+	p.pids = func() []int { return tree(w.PID()) }
+	return p, nil
 }

@@ -17,7 +17,8 @@ type overloadRow struct {
 	overloadKind
 	refused  error // its configuration was; then there is nothing else
 	capacity float64
-	steps    []overloadStep // without the one that warms up
+	before   []overloadStep // those that warm up
+	steps    []overloadStep
 }
 
 // overloadSample is what has been used up at the beginning of a step.
@@ -35,11 +36,11 @@ type overloadStep struct {
 	step
 	offered    int
 	good       int
-	refused    map[int]int // by status
+	refused    map[int]int // by result
 	broken     int
 	timedOut   int
 	unsent     int
-	p50, p99   time.Duration // of all answers 2xx, from the arrival
+	p50, p99   time.Duration // of all answers that are fine, from the arrival
 	late99     time.Duration // from an arrival to its write, where a connection was free or came free
 	first      int           // of class 1
 	firstGood  int
@@ -54,7 +55,7 @@ const forever = time.Duration(math.MaxInt64)
 
 // measure counts arrivals by step. The last step, if it has the rate of the
 // first, has to come back to the first one's plateau, and to no other.
-func measure(steps []step, arrivals []arrival, samples []overloadSample, capacity float64) (list []overloadStep) {
+func measure(steps []step, arrivals []arrival, samples []overloadSample, capacity float64) (before, list []overloadStep) {
 	begin := time.Duration(0)
 	for i, s := range steps {
 		o := overloadStep{step: s, refused: map[int]int{}}
@@ -80,7 +81,7 @@ func measure(steps []step, arrivals []arrival, samples []overloadSample, capacit
 				o.unsent++
 			case a.result == broken:
 				o.broken++
-			case a.result/100 != 2:
+			case a.result/100 != fine/100:
 				o.refused[a.result]++
 			default:
 				took = append(took, a.done-a.at)
@@ -106,11 +107,13 @@ func measure(steps []step, arrivals []arrival, samples []overloadSample, capacit
 		}
 		o.settled = settle(o.windows, o.plateau)
 		begin += s.length
-		if !s.warm {
+		if s.warm {
+			before = append(before, o)
+		} else {
 			list = append(list, o)
 		}
 	}
-	return list
+	return before, list
 }
 
 // shares are the good answers of each window to those that could be: all that
@@ -191,9 +194,9 @@ func TestEachArrivalCountsOnceInItsStep(t *testing.T) {
 		at(2, 30*ms, 200), at(2, 101*ms, 200), at(2, 1*ms, 503), at(2, 1*ms, 429), at(2, 0, timedOut), at(2, 0, unsent), at(2, 5*ms, broken),
 		at(3, 0, timedOut),
 	}
-	got := measure(steps, arrivals, []overloadSample{{}, {opened: 1}, {opened: 3}, {opened: 7}, {opened: 8}}, 4) // 2 in a window
-	if len(got) != 3 {
-		t.Fatalf("%d steps, want 3: the one that warms up is not reported", len(got))
+	before, got := measure(steps, arrivals, []overloadSample{{}, {opened: 1}, {opened: 3}, {opened: 7}, {opened: 8}}, 4) // 2 in a window
+	if len(before) != 1 || len(got) != 3 {
+		t.Fatalf("%d steps and %d before them, want 3 and 1: what warms up is not one of them", len(got), len(before))
 	}
 	if s := got[0]; s.offered != 2 || s.good != 2 || s.p50 != 10*ms || s.p99 != 20*ms || s.late99 != ms || s.used.opened != 2 || s.settled != 0 {
 		t.Errorf("step 1: %+v", s)

@@ -9,16 +9,34 @@ import (
 	"testing"
 )
 
-// answerHead is what a client has to know of a response to take the next one.
-type answerHead struct {
-	status  int
-	size    int  // of the response with its body, bytes
-	closing bool // the connection ends with it
+// plainRequest and firstRequest are what clients of HTTP send; the second is of
+// class 1.
+var (
+	plainRequest = []byte("GET / HTTP/1.1\r\nHost: overload.test\r\n\r\n")
+	firstRequest = []byte("GET / HTTP/1.1\r\nHost: overload.test\r\nX-Priority: 1\r\n\r\n")
+)
+
+// httpProtocol is HTTP/1.1, as far as the backend of the overload runs and the
+// proxies before it speak it.
+type httpProtocol struct{}
+
+func (httpProtocol) login([]byte) (login, bool, error) { return login{done: true}, true, nil }
+
+func (httpProtocol) request(first bool) []byte {
+	if first {
+		return firstRequest
+	}
+	return plainRequest
+}
+
+func (httpProtocol) answer(b []byte) (a answer, ok bool, err error) {
+	a, ok, err = readHead(b)
+	return a, ok && len(b) >= a.size, err
 }
 
 // readHead reads the head of a response; ok is false where b does not hold all
 // of it yet. It allocates nothing, for there are 10,000 a second.
-func readHead(b []byte) (h answerHead, ok bool, err error) {
+func readHead(b []byte) (h answer, ok bool, err error) {
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
 		return h, false, nil
@@ -28,7 +46,7 @@ func readHead(b []byte) (h answerHead, ok bool, err error) {
 	if len(code) < 3 || !bytes.HasPrefix(version, []byte("HTTP/1.")) {
 		return h, false, fmt.Errorf("not a response: %.60q", line)
 	}
-	if h.status, err = strconv.Atoi(string(code[:3])); err != nil || h.status < 200 {
+	if h.result, err = strconv.Atoi(string(code[:3])); err != nil || h.result < 200 {
 		return h, false, fmt.Errorf("not a final status: %.60q", line)
 	}
 	length := -1
@@ -55,12 +73,12 @@ func readHead(b []byte) (h answerHead, ok bool, err error) {
 func TestTheHeadOfAResponseIsReadAsFarAsItIsNeeded(t *testing.T) {
 	for _, c := range []struct {
 		in   string
-		want answerHead
+		want answer
 		ok   bool
 		bad  bool
 	}{
-		{in: "HTTP/1.1 200 OK\r\nDate: now\r\ncontent-length:  3\r\n\r\nabc", want: answerHead{status: 200, size: 53}, ok: true},
-		{in: "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: Close\r\n\r\n", want: answerHead{503, 74, true}, ok: true},
+		{in: "HTTP/1.1 200 OK\r\nDate: now\r\ncontent-length:  3\r\n\r\nabc", want: answer{result: 200, size: 53}, ok: true},
+		{in: "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: Close\r\n\r\n", want: answer{503, 74, true}, ok: true},
 		{in: "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"},
 		{in: ""},
 		{in: "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", bad: true},

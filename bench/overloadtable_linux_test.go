@@ -15,10 +15,10 @@ import (
 // The tables go to the standard output as they are, to be pasted.
 
 // printOverload writes a line for each step of each row.
-func printOverload(t *testing.T, capacity float64, rows []overloadRow) {
+func (sc *scene) printOverload(t *testing.T, capacity float64, rows []overloadRow) {
 	var b strings.Builder
-	heading(t, &b, capacity)
-	fmt.Fprint(&b, "\n| | offered | answered in time/s | of capacity | p50, p99 of 2xx, ms | refused/s | broken/s | given up/s | connections opened/s | settled after, s | CPU of the proxy by request, µs |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	sc.heading(t, &b, capacity)
+	fmt.Fprint(&b, "\n| | offered | answered in time/s | of capacity | p50, p99 of admitted, ms | refused/s | broken/s | given up/s | connections opened/s | settled after, s | CPU of the proxy by request, µs |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		for i, s := range r.steps {
 			name, cpu := "", "-"
@@ -29,7 +29,7 @@ func printOverload(t *testing.T, capacity float64, rows []overloadRow) {
 				cpu = fmt.Sprintf("%.1f", float64(s.used.proxy.Microseconds())/float64(s.offered))
 			}
 			fmt.Fprintf(&b, "| %s | %gx | %s | %.3f | %s | %s | %s | %s | %s | %s | %s |\n", name, s.times, s.rate(s.good), float64(s.good)/s.length.Seconds()/capacity,
-				s.times2xx(), s.refusals(), s.rate(s.broken), s.gaveUp(), s.rate(s.used.opened), s.settling(), cpu)
+				s.latencies(), s.refusals(), s.rate(s.broken), s.gaveUp(), s.rate(s.used.opened), s.settling(), cpu)
 		}
 	}
 	notes(t, &b, rows)
@@ -38,10 +38,10 @@ func printOverload(t *testing.T, capacity float64, rows []overloadRow) {
 
 // printPriority writes what became of the requests that matter more, and of the
 // others.
-func printPriority(t *testing.T, capacity float64, rows []overloadRow) {
+func (sc *scene) printPriority(t *testing.T, capacity float64, rows []overloadRow) {
 	var b strings.Builder
-	heading(t, &b, capacity)
-	fmt.Fprint(&b, "\n| | offered | class 1 offered, of capacity | class 1 answered in time | the others | answered in time, of capacity | p50, p99 of 2xx, ms |\n|---|---|---|---|---|---|---|\n")
+	sc.heading(t, &b, capacity)
+	fmt.Fprint(&b, "\n| | offered | class 1 offered, of capacity | class 1 answered in time | the others | answered in time, of capacity | p50, p99 of admitted, ms |\n|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		for i, s := range r.steps {
 			name := ""
@@ -49,16 +49,16 @@ func printPriority(t *testing.T, capacity float64, rows []overloadRow) {
 				name = overloadLabel(t, r.overloadKind)
 			}
 			fmt.Fprintf(&b, "| %s | %gx | %.2f | %s | %s | %.3f | %s |\n", name, s.times, float64(s.first)/s.length.Seconds()/capacity,
-				percent(s.firstGood, s.first), percent(s.good-s.firstGood, s.offered-s.first), float64(s.good)/s.length.Seconds()/capacity, s.times2xx())
+				percent(s.firstGood, s.first), percent(s.good-s.firstGood, s.offered-s.first), float64(s.good)/s.length.Seconds()/capacity, s.latencies())
 		}
 	}
 	notes(t, &b, rows)
 	fmt.Fprintln(os.Stdout, b.String())
 }
 
-func heading(t *testing.T, b *strings.Builder, capacity float64) {
-	fmt.Fprintf(b, "\n%s\nThe backend: %d workers, %v a request, measured %s/s. The load: Poisson arrivals, %s clients, each gives up after %v.\n",
-		machine(t), workers, service, thousands(int(capacity)), thousands(crowdSize), deadline)
+func (sc *scene) heading(t *testing.T, b *strings.Builder, capacity float64) {
+	fmt.Fprintf(b, "\n%s\nThe backend: %s, measured %s/s. The load: Poisson arrivals, %s clients, each gives up after %v.\n",
+		machine(t), sc.backend, thousands(int(capacity)), thousands(sc.clients), deadline)
 }
 
 // notes say which rows were not run, and how good the load was: one that comes
@@ -76,6 +76,8 @@ func notes(t *testing.T, b *strings.Builder, rows []overloadRow) {
 			cores := func(d time.Duration) float64 { return d.Seconds() / s.length.Seconds() }
 			fmt.Fprintf(b, " %gx %.2f, %.2f, %.2f;", s.times, cores(s.used.own), cores(s.used.proxy), cores(s.used.backend))
 		}
+		quiet := r.before[len(r.before)-1]
+		fmt.Fprintf(b, " p50, p99 before, at %gx, ms: %s;", quiet.times, quiet.latencies())
 		fmt.Fprint(b, " p99 of an arrival's wait to be sent, ms:")
 		for _, s := range r.steps {
 			fmt.Fprintf(b, " %s", millis(s.late99))
@@ -93,7 +95,7 @@ func overloadLabel(t *testing.T, k overloadKind) string {
 
 func (s *overloadStep) rate(n int) string { return thousands(int(float64(n)/s.length.Seconds() + 0.5)) }
 
-func (s *overloadStep) times2xx() string {
+func (s *overloadStep) latencies() string {
 	if s.p99 == 0 {
 		return "-"
 	}
