@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"proxy/mysql/lex":     {},
 	"proxy/mysql/wire":    {},
 	"tcpstat":             {},
+	"tcpstat/audit":       {"tcpstat"},
 	"configs":             {},
 
 	"limiter": {"internal/hist"}, // knows no pool

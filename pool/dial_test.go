@@ -32,8 +32,8 @@ func TestDialsAreOnlyAsManyAsWaiters(t *testing.T) {
 			waits = append(waits, x.waits(""))
 		}
 		pass(50 * time.Millisecond)
-		if s := x.Stats(); s.Dialing != 3 || s.Waiting != 3 {
-			t.Errorf("%d dials for %d waiters", s.Dialing, s.Waiting)
+		if s, l := x.Stats(), x.Load(); s.Dialing != 3 || l.Dialing != 3 || s.Waiting != 3 {
+			t.Errorf("%d dials, %d by Load, for %d waiters", s.Dialing, l.Dialing, s.Waiting)
 		}
 		pass(time.Second / 2)
 		for _, w := range waits {

@@ -39,6 +39,55 @@ func TestAListAllocatesNothingPerSocket(t *testing.T) {
 	}
 }
 
+// A look makes a report; what it allocates for that does not grow with the
+// sockets.
+func TestALookAllocatesNothingPerSocket(t *testing.T) {
+	few, many := lookAllocs(t, 100), lookAllocs(t, 50_000)
+	if many > few+2 {
+		t.Errorf("%.0f allocations for 50,000 sockets, %.0f for 100", many, few)
+	}
+	if few > 100 {
+		t.Errorf("%.0f allocations for a look at one listener and one backend", few)
+	}
+}
+
+func lookAllocs(t *testing.T, n int) float64 {
+	lg, k := NewLedger(), &table{}
+	for i := range n {
+		client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 12), byte(i >> 4)}), uint16(i))
+		k.sockets = append(k.sockets, Socket{State: Established, Local: ap("127.0.0.1:8080"), Remote: client})
+		mine := Socket{State: Established, Local: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(1+i)), Remote: ap("127.0.0.1:9001")}
+		if i%2 == 0 {
+			lg.Opened(mine.Local, mine.Remote)
+		} else {
+			mine.State, mine.Expires = TimeWait, timeWait
+		}
+		k.sockets = append(k.sockets, mine)
+	}
+	v, ports := newSurvey(k), testPorts(t, "1 65535", "")
+	listen := []ListenerPlan{{Name: "web", Addresses: []netip.AddrPort{ap("0.0.0.0:8080")}}}
+	plan := []BackendPlan{{Name: "api", Ledger: lg}}
+	return testing.AllocsPerRun(5, func() { mustLook(t, v, All, ports, listen, plan) })
+}
+
+func TestADialAndACloseInTheLedgerAllocateNothing(t *testing.T) {
+	lg := NewLedger()
+	a, b := ap("127.0.0.1:50001"), ap("127.0.0.1:9001")
+	lg.Opened(a, b).Closed(EndFirst)
+	if n := testing.AllocsPerRun(100, func() { lg.Opened(a, b).Closed(EndFirst) }); n != 0 {
+		t.Errorf("%.1f allocations", n)
+	}
+}
+
+func BenchmarkLedger(b *testing.B) {
+	lg := NewLedger()
+	local, remote := ap("127.0.0.1:50001"), ap("127.0.0.1:9001")
+	b.ReportAllocs()
+	for b.Loop() {
+		lg.Opened(local, remote).Closed(EndGone)
+	}
+}
+
 func BenchmarkEach(b *testing.B) {
 	for _, f := range []struct {
 		name string

@@ -1,0 +1,223 @@
+package audit
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxFile bounds what is read of one file. /proc/net/netstat has about 10 KiB.
+const maxFile = 256 << 10
+
+// Machine is what may be looked at.
+type Machine struct {
+	FS      fs.FS    // the root directory: proc/..., etc/...
+	Sockets *Sockets // nil: sockets could not be listed
+	NoList  error    // why, if Sockets is nil
+	Pod     bool     // the process is in a pod of Kubernetes
+}
+
+// Place says who can change a setting, and how.
+type Place string
+
+const (
+	Host       Place = "host" // or what looks like one
+	Container  Place = "container"
+	Kubernetes Place = "kubernetes"
+)
+
+// place goes by the marks that runtimes leave. Where they leave none the remedy
+// for a host is shown, which root of a container finds out soon enough.
+func (m *Machine) place() Place {
+	if m.Pod {
+		return Kubernetes
+	}
+	for _, mark := range []string{".dockerenv", "run/.containerenv"} {
+		if _, err := fs.Stat(m.FS, mark); err == nil {
+			return Container
+		}
+	}
+	if text, err := m.text("proc/1/cgroup"); err == nil {
+		for _, word := range []string{"/docker", "/kubepods", "/containerd", "/libpod", "/lxc"} {
+			if strings.Contains(text, word) {
+				return Container
+			}
+		}
+	}
+	return Host
+}
+
+// text reads a file. Its error is an *fs.PathError.
+func (m *Machine) text(name string) (string, error) {
+	f, err := m.FS.Open(name)
+	if err != nil {
+		return "", named(name, err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return "", named(name, err)
+	}
+	return string(b), nil
+}
+
+func named(name string, err error) error {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		err = path.Err
+	}
+	return &fs.PathError{Op: "read", Path: name, Err: err}
+}
+
+// sysctlFile is where the kernel shows a setting, without the leading slash.
+func sysctlFile(key string) string { return path.Join("proc/sys", strings.ReplaceAll(key, ".", "/")) }
+
+// numbers reads a setting of exactly n numbers.
+func (m *Machine) numbers(key string, n int) ([]int64, error) {
+	name := sysctlFile(key)
+	text, err := m.text(name)
+	if err != nil {
+		return nil, err
+	}
+	fields := strings.Fields(text)
+	out := make([]int64, 0, n)
+	for _, f := range fields {
+		v, err := strconv.ParseInt(f, 10, 64)
+		if err != nil {
+			break
+		}
+		out = append(out, v)
+	}
+	if len(fields) != n || len(out) != n {
+		return nil, fmt.Errorf("/%s: %q is not what the kernel writes there: %d numbers", name, clip(text), n)
+	}
+	return out, nil
+}
+
+// number reads a setting of one number.
+func (m *Machine) number(key string) (int64, error) {
+	v, err := m.numbers(key, 1)
+	if err != nil {
+		return 0, err
+	}
+	return v[0], nil
+}
+
+// there says whether the kernel has a setting.
+func (m *Machine) there(key string) bool {
+	_, err := fs.Stat(m.FS, sysctlFile(key))
+	return err == nil
+}
+
+// counterFiles says where a group of counters is.
+var counterFiles = map[string]string{"Tcp": "proc/self/net/snmp", "TcpExt": "proc/self/net/netstat"}
+
+// counter reads one number of a file in which each group is a line of names and
+// a line of values. It is 0 where the kernel does not count it; the error is of
+// the file.
+func (m *Machine) counter(group, name string) (uint64, error) {
+	file := counterFiles[group]
+	text, err := m.text(file)
+	if err != nil {
+		return 0, err
+	}
+	var names, values []string
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != group+":" {
+			continue
+		}
+		if names != nil {
+			values = f
+			break
+		}
+		names = f
+	}
+	at := slices.Index(names, name)
+	if at < 0 || at >= len(values) {
+		return 0, nil
+	}
+	v, err := strconv.ParseUint(values[at], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("/%s: %s: %q is no number", file, name, clip(values[at]))
+	}
+	return v, nil
+}
+
+// sockstat reads a number of the line TCP of /proc/net/sockstat: inuse, orphan,
+// tw, alloc or mem.
+func (m *Machine) sockstat(name string) (int64, error) {
+	const file = "proc/self/net/sockstat"
+	text, err := m.text(file)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != "TCP:" {
+			continue
+		}
+		for i := 1; i+1 < len(f); i += 2 {
+			if f[i] != name {
+				continue
+			}
+			if v, err := strconv.ParseInt(f[i+1], 10, 64); err == nil {
+				return v, nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("/%s shows no number for %s of TCP", file, name)
+}
+
+// release is the kernel's, "" if it does not say.
+func (m *Machine) release() string {
+	text, err := m.text(sysctlFile("kernel.osrelease"))
+	if err != nil {
+		return ""
+	}
+	return clip(text)
+}
+
+// clip shortens a foreign text for a message: one line of printable ASCII.
+func clip(s string) string {
+	const most = 60
+	s = strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return ' '
+		}
+		return r
+	}, s)
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return s
+}
+
+// many writes a number with commas.
+func many[T int | int64 | uint64](n T) string {
+	s := strconv.FormatInt(int64(n), 10)
+	for i := len(s) - 3; i > 0 && s[i-1] != '-'; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+// part writes n of total as a percentage.
+func part(n, total int64) string {
+	if total <= 0 {
+		return "100 %"
+	}
+	p := float64(n) * 100 / float64(total)
+	if p > 0 && p < 0.1 {
+		return "less than 0.1 %"
+	}
+	if p > 0 && p < 10 {
+		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+	}
+	return strconv.FormatFloat(p, 'f', 0, 64) + " %"
+}

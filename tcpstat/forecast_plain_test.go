@@ -1,0 +1,5 @@
+//go:build !race
+
+package tcpstat
+
+const simRuns = 1000
