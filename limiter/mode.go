@@ -88,7 +88,6 @@ type Effect struct {
 	LowestClass int  // who is less important (a greater number) is turned away
 	QueueMax    int  // bound of the queue; 0 is the configured one
 	PaceDials   bool // no dials for comfort (min_idle, recycling)
-	Static      bool // who is turned away gets the static answer, if there is one
 	ByHand      bool // a hand has set the mode
 }
 
@@ -101,9 +100,9 @@ func (m Mode) effect(lowest, inFlight int) Effect {
 	case ModeRefusing:
 		// A queue as long as what is in flight: the last in it waits
 		// about as long as one request takes.
-		e.Refuse, e.LowestClass, e.QueueMax, e.Static = RefuseWaiters, lowest, max(inFlight, 1), true
+		e.Refuse, e.LowestClass, e.QueueMax = RefuseWaiters, lowest, max(inFlight, 1)
 	case ModeOpen:
-		e.Refuse, e.Static = RefuseAll, true
+		e.Refuse = RefuseAll
 	}
 	return e
 }

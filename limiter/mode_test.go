@@ -320,12 +320,12 @@ func TestModeChangeIsReportedOnceWithItsNumbers(t *testing.T) {
 
 func TestModeMeansWhatTheTableSays(t *testing.T) {
 	for _, want := range []Effect{
-		{ModeNormal, RefuseNone, 5, 0, false, false, true},
-		{ModePaced, RefuseNone, 5, 0, true, false, true},
-		{ModeQueueing, RefuseNone, 5, 0, true, false, true},
-		{ModeShedding, RefuseNone, 5, 0, true, false, true},
-		{ModeRefusing, RefuseWaiters, 5, 20, true, true, true},
-		{ModeOpen, RefuseAll, 5, 0, true, true, true},
+		{ModeNormal, RefuseNone, 5, 0, false, true},
+		{ModePaced, RefuseNone, 5, 0, true, true},
+		{ModeQueueing, RefuseNone, 5, 0, true, true},
+		{ModeShedding, RefuseNone, 5, 0, true, true},
+		{ModeRefusing, RefuseWaiters, 5, 20, true, true},
+		{ModeOpen, RefuseAll, 5, 0, true, true},
 	} {
 		l := newModeLab(t)
 		l.Force(l.now, want.Mode)

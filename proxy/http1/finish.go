@@ -148,7 +148,7 @@ func (s *session) answerFault(k fault.Kind, a *fault.Answer) (keep bool) {
 }
 
 // writeFault writes a fault's answer, with lines in place of its own Retry-After
-// if there are any. The connection is kept where it is known where the next
+// if there are any; for overload the backend's page, if it has one. The connection is kept where it is known where the next
 // request begins.
 func (s *session) writeFault(k fault.Kind, a *fault.Answer, lines []byte) (keep bool) {
 	whole := s.req.HeadLen > 0 && s.body.done
@@ -167,23 +167,26 @@ func (s *session) writeFault(k fault.Kind, a *fault.Answer, lines []byte) (keep 
 	if whole {
 		s.body.forwarded()
 	}
-	text := a.Bytes(form)
-	if len(lines) > 0 {
-		s.out = a.Append(s.out[:0], form, lines)
-		text = s.out
+	status, head, body := s.page(k, form)
+	switch {
+	case head != nil:
+		s.out = appendWithLine(s.out[:0], head, s.modeLine())
+	case len(lines) > 0:
+		status, s.out = k.Status(), a.Append(s.out[:0], form, lines)
+	default:
+		status, s.out = k.Status(), appendWithLine(s.out[:0], a.Bytes(form), s.modeLine())
 	}
-	s.tally.answering(k.Status(), headLen(text))
+	s.tally.answering(status, headLen(s.out))
 	if !whole {
 		// The client may still be sending.
-		if !s.writeAll(text, nil) {
+		if !s.writeAll(s.out, body) {
 			s.end(sock.EndLost)
 			return false
 		}
 		s.end(sock.EndUnread)
 		return false
 	}
-	s.out = append(s.out[:0], text...)
-	return s.deliver(s.out, nil, keep, old && !keep)
+	return s.deliver(s.out, body, keep, old && !keep)
 }
 
 // refusal is what a Reject becomes.

@@ -37,6 +37,7 @@ type Backend struct {
 	BodyIdle       time.Duration   // the longest pause inside a body, either way
 	Limit          overlimit.Limit // of requests from all listeners
 	Guard          *limiter.Guard  // nil: none
+	Static         *Static         // in place of weir's own text under overload; nil: none
 }
 
 // Route sends requests of one host and path prefix to a backend.
@@ -78,6 +79,7 @@ type Settings struct {
 	Forwarded  bool
 	Via        string
 	MakeID     bool // make X-Request-Id where a request has none
+	ModeHeader bool // X-Weir-Mode in responses while their backend is not in normal
 
 	Limit       overlimit.Limit
 	Connections overlimit.Connections
@@ -153,6 +155,11 @@ var (
 	statesServed     = [overlimit.Spent + 1]any{overlimit.Patience(0), overlimit.Patience(1), overlimit.Patience(2), overlimit.Spent}
 )
 
+// pipelined is left behind by a client that is left unread and of whose next
+// requests something was read already: patience is Spent. The buffer is of a size
+// that counts in no Budget, so nobody has to give it back.
+type pipelined struct{ in *buffer }
+
 // Serve runs a client's session; see sock.Handler.
 func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
 	set := f.set.Load()
@@ -167,9 +174,13 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	graceful := set.Graceful || contains(set.Trusted, peer)
 	denied, served := state.(overlimit.Patience)
 	served = served && state != stateNew
+	ahead, more := state.(*pipelined)
+	if more {
+		denied, served = overlimit.Spent, true
+	}
 	switch w {
 	case sock.WakeExpired, sock.WakeDraining:
-		if w == sock.WakeExpired && denied == overlimit.Spent {
+		if more || w == sock.WakeExpired && denied == overlimit.Spent {
 			break // it was left unread, and may send again
 		}
 		// A request that has just come is served: closing now would reset it,
@@ -195,10 +206,14 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	}
 	s := f.sessions.Get().(*session)
 	s.begin(l, c, set, peer, graceful, served)
+	if more {
+		s.in.free(f.budget)
+		s.in = ahead.in
+	}
 	if served {
 		s.patience = denied.Rested()
 	}
-	next := s.run(w == sock.WakeReadable)
+	next := s.run(w == sock.WakeReadable && !more)
 	s.release()
 	s.front = f // see serve
 	f.sessions.Put(s)

@@ -94,6 +94,7 @@ func (s *session) over(l *overlimit.Limit, v limiter.Verdict, wait time.Duration
 			s.hold = wait
 		}
 	}
+	s.lines = append(s.lines, s.modeLine()...)
 	s.counts.count(k)
 	took := s.observe()
 	keep = s.writeFault(k, k.Answer(), s.lines)

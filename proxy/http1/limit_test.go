@@ -213,6 +213,40 @@ func TestAClientThatGoesOnAfterThreeRefusalsIsLeftUnread(t *testing.T) {
 	}
 }
 
+// Nor does it help to send all at once: what has been read already waits, too, and
+// is answered in order, the longer the later.
+func TestAClientThatPipelinesIsLeftUnreadAsWell(t *testing.T) {
+	soon, err := limiter.NewLimit(5, time.Second, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, be := limited(t, limiter.GateOptions{PerRate: soon}, byClient)
+	const all = 400 // more than one buffer holds
+	c := r.client()
+	go func() { // ends with the connection
+		for i := range all {
+			fmt.Fprintf(c.Conn, "GET /%d HTTP/1.1\r\nHost: a\r\nX-Filler: %s\r\n\r\n", i, strings.Repeat("x", i%97))
+		}
+	}()
+	served, answers := 0, 0
+	for ; served < 4; answers++ {
+		if a := c.answer("GET"); a.status == 200 {
+			served++
+		}
+	}
+	// The first one, and then one with each token: 3 refusals before the first
+	// rest, one before each other.
+	if answers > 20 {
+		t.Errorf("%d requests were answered until 4 were served", answers)
+	}
+	if n := r.l.Stats().LeftUnread; n < 3 {
+		t.Errorf("it was left unread %d times", n)
+	}
+	if n := be.Requests(); n != 4 {
+		t.Errorf("the backend got %d requests", n)
+	}
+}
+
 func TestARefusalReadsNoMoreThanHasCome(t *testing.T) {
 	r, be := limited(t, limiter.GateOptions{Rate: hourly(t, 1)}, byClient)
 	c := r.client()

@@ -83,6 +83,7 @@ func (s *session) respond(lease pool.Lease, be *Backend) (keep bool) {
 	untilClose := old && (a.resp.Body == BodyChunked || a.resp.Body == BodyUntilClose)
 	uploaded := s.upload.finished() && s.body.done
 	keep = s.req.KeepAlive && !untilClose && uploaded && !s.l.Draining()
+	s.lines = append(s.lines, s.modeLine()...)
 	s.redit.Lines = s.lines
 	s.redit.Chunked = !old && (a.resp.Chunked || a.resp.Body == BodyUntilClose)
 	switch {

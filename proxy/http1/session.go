@@ -49,7 +49,7 @@ type session struct {
 	class    limiter.Class      // of the request
 	ticket   limiter.Ticket     // of the backend's breaker, until the response has begun
 	way      limiter.Way        // through the gates
-	lines    []byte             // of the response: Retry-After, RateLimit
+	lines    []byte             // of the response: Retry-After, RateLimit, X-Weir-Mode
 	patience overlimit.Patience // refusals in a row
 	hold     time.Duration      // the client is not to be read for so long
 
@@ -76,6 +76,9 @@ func (s *session) apply(set *Settings) {
 	s.set = set
 	s.edit = RequestEdit{Proto: protoHTTP, Via: set.via, RFC7239: set.Forwarded}
 	s.redit = ResponseEdit{Via: set.via}
+	if set.ModeHeader {
+		s.redit.Remove = cutMode
+	}
 	switch {
 	case !set.XForwarded:
 		s.edit.Forward = ForwardKeep
@@ -140,12 +143,12 @@ func (s *session) run(woken bool) sock.Next {
 	}
 }
 
-// rest leaves a client unread that sends more than it may. One that has sent its
-// next request already goes on: what was read would be lost.
+// rest leaves a client unread that sends more than it may. What it has sent ahead
+// waits with it, if that is little; a body would have been read by now.
 func (s *session) rest() (next sock.Next, ok bool) {
 	hold := s.hold
 	s.hold = 0
-	if s.in.len() > 0 || s.l.Draining() {
+	if s.l.Draining() || s.in.len() > 0 && s.in.class >= freeClasses {
 		return next, false
 	}
 	if owed := s.owed; len(owed) > 0 {
@@ -156,7 +159,11 @@ func (s *session) rest() (next sock.Next, ok bool) {
 			return next, true
 		}
 	}
-	return sock.Next{Park: hold, State: statesServed[overlimit.Spent], Unread: true}, true
+	next = sock.Next{Park: hold, State: statesServed[overlimit.Spent], Unread: true}
+	if s.in.len() > 0 {
+		next.State, s.in = &pipelined{s.in}, nil
+	}
+	return next, true
 }
 
 // end hands the connection to the sweeper.
