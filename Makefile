@@ -4,6 +4,7 @@
 #   make rootfs   the files of the container image, in bin/rootfs or ROOTFS=dir; the Dockerfile's build
 #   make test     all that must pass before a change goes in (under 12 minutes on two cores)
 #   make accept   the promises of the README, measured; takes its time
+#   make screenshots  the pictures in docs/dashboard.md
 #   make bench    microbenchmarks, then the side-by-side runs
 
 GO       ?= go
@@ -15,7 +16,7 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 GOTEST := $(GO) test -p 2 -timeout 6m
 
 .NOTPARALLEL:
-.PHONY: build rootfs test need format vet lint race e2e netconn darwin fuzz accept bench clean
+.PHONY: build rootfs test need format vet lint race e2e netconn darwin fuzz accept bench screenshots clean
 
 # Static, and the same bytes from the same source, VERSION and Go release, in
 # whatever directory and with .git or without: the version comes in by VERSION.
@@ -76,12 +77,13 @@ e2e:
 	$(GOTEST) ./accept/...
 
 # The same tests without the raw socket path. Allocation tests and those of
-# time run here too, which the race detector distorts. Accept tests that meet no
-# client's socket have run in e2e; make accept runs them here as well.
+# time run here too, which the race detector distorts. Of the accept tests those
+# that meet a client's socket; make accept runs all of them once more.
 netconn:
-	$(GOTEST) -tags weir_netconn -skip '$(ONCE)' ./...
+	$(GOTEST) -tags weir_netconn $$($(GO) list ./... | grep -v /accept)
+	$(GOTEST) -tags weir_netconn -run '$(CLIENTS)' ./accept
 
-ONCE := ^TestAccept(TheImage|MakeRootfs|TheBuildContext|TheServerKeeps|ResetConnection|NothingLeaks|MariaDBsLoad|TheBinaryLog)|^TestAccept.*(AccessLog|FullDisk|NextFile|Stderr|StandardOutput|CachingSHA2|WaitTimeout|Readme)
+CLIENTS := ^TestAccept(Short|Keepalive|Wrk|ClientsThat|ClientsWithout|Slow|HalfClosing|AClient|Reordered|Wild|Unasked|Stopped|Killed|AKilled|HAProxy|BehindHAProxy|AGiB|KillLoses|SIGTERM|RequestsThat|TwoHundred|ListenersCome|LoggedIn|NothingLeaksThroughAConnection)
 
 # There is no such machine here: that it builds and vets is what can be known.
 darwin:
@@ -100,6 +102,16 @@ accept: need
 bench: need
 	$(GO) test -run '^$$' -bench . -benchmem -p 1 ./...
 	$(GO) test -tags bench -count=1 -v -timeout 30m ./bench/...
+
+# Pictures of the dashboard under load: all widths in bin/screenshots, and those
+# that docs/dashboard.md shows. A person looks at them before they go in.
+screenshots: need
+	@mkdir -p bin/screenshots
+	$(GO) test ./accept -count=1 -run '^TestAcceptDashboardPictures$$' -screenshots ../bin/screenshots
+	cp bin/screenshots/dashboard-load-1440-light.png docs/dashboard-light.png
+	cp bin/screenshots/dashboard-load-1440-dark.png docs/dashboard-dark.png
+	cp bin/screenshots/dashboard-overload-1440-light.png docs/dashboard-overload.png
+	cp bin/screenshots/dashboard-down-420-dark.png docs/dashboard-narrow.png
 
 clean:
 	rm -rf bin

@@ -29,6 +29,7 @@ func (a target) args() []string {
 // mysqlOptions say how weir stands before a server.
 type mysqlOptions struct {
 	maxOpen int
+	mode    string // session or transaction; session if empty
 	reset   string // always or proven
 	auth    string // what clients are asked for: native or sha2; native if empty
 	tls     bool   // to clients, and to the backend, which must have been started with it
@@ -47,6 +48,9 @@ func startMySQLWeir(t *testing.T, m *testnet.MariaDB, o mysqlOptions) *mysqlWeir
 	w := &mysqlWeir{}
 	if o.auth == "" {
 		o.auth = "native"
+	}
+	if o.mode == "" {
+		o.mode = "session"
 	}
 	var listener, backend string
 	if o.tls {
@@ -75,8 +79,8 @@ backends:
     pool: {max_open: %d}
     queue: {timeout: 20s}
     users: [%s]
-    mysql: {mode: session, reset: %s, auth: %s}%s
-`, listener, m.Address(), o.maxOpen, users, o.reset, o.auth, blockKey(backend)))
+    mysql: {mode: %s, reset: %s, auth: %s}%s
+`, listener, m.Address(), o.maxOpen, users, o.mode, o.reset, o.auth, blockKey(backend)))
 	w.address = w.addr["db"]
 	testnet.WaitFor(t, 10*time.Second, "for weir to know its database", func() bool { code, _ := w.page("/readyz"); return code == 200 })
 	return w

@@ -5,8 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
-	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/valyala/fasthttp"
 )
@@ -14,8 +14,7 @@ import (
 // guard says which requests may come in at one listener.
 type guard struct {
 	unix   bool // the file's mode has let the caller in already
-	remote bool
-	hosts  []string
+	access *atomic.Pointer[Access]
 }
 
 // refuse returns why a request is not served, or "".
@@ -55,9 +54,10 @@ func forwarding(key []byte) bool {
 }
 
 // hostAllowed: a browser always sends a Host, so a request without one is a
-// probe's, in HTTP/1.0.
+// probe's, in HTTP/1.0. Where clients have to log in any name will do: what a
+// browser has for our name it does not send to another one, which leads here.
 func (g *guard) hostAllowed(host string) bool {
-	if g.unix || host == "" {
+	if g.unix || host == "" || g.access.Load().asks() {
 		return true
 	}
 	name := host
@@ -68,10 +68,6 @@ func (g *guard) hostAllowed(host string) bool {
 	if name == "localhost" {
 		return true
 	}
-	if ip, err := netip.ParseAddr(name); err == nil {
-		// Rebinding needs a name: a page cannot have an address that it does
-		// not come from.
-		return g.remote || ip.Unmap().IsLoopback()
-	}
-	return slices.ContainsFunc(g.hosts, func(h string) bool { return strings.EqualFold(h, name) })
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.Unmap().IsLoopback()
 }

@@ -4,21 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
 )
 
-// listen binds address. done is called after the listener is closed.
-func listen(address string, remote bool) (ln net.Listener, done func(), err error) {
+// listen binds address. login says whether those who come over TCP have to show
+// who they are. done is called after the listener is closed.
+func listen(address string, login bool) (ln net.Listener, done func(), err error) {
 	if path, ok := strings.CutPrefix(address, "unix:"); ok {
 		return listenUnix(path)
 	}
-	if err := allowed(address, remote); err != nil {
+	if err := allowed(address, login); err != nil {
 		return nil, nil, err
 	}
 	ln, err = net.Listen("tcp", address)
@@ -30,19 +33,19 @@ func listen(address string, remote bool) (ln net.Listener, done func(), err erro
 
 // allowed says whether a TCP address may be bound. Whoever reaches it can read
 // how the service is doing, and profile it.
-func allowed(address string, remote bool) error {
+func allowed(address string, login bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("%q is neither host:port nor unix:/path: %w", address, err)
 	}
-	if host == "localhost" || remote {
+	if host == "localhost" || login {
 		return nil
 	}
 	if ip, err := netip.ParseAddr(host); err == nil && ip.Unmap().IsLoopback() {
 		return nil
 	}
 	return fmt.Errorf("%q is not a loopback address, and metrics and status would be open to the network; "+
-		"use 127.0.0.1, [::1] or unix:/path", address)
+		"write admin.token_file or admin.tls with client_ca, or use 127.0.0.1, [::1] or unix:/path", address)
 }
 
 // answerTimeout is how long a socket file's owner has to take a connection. It
@@ -148,6 +151,17 @@ func (l *conns) cut() int {
 		c.(*heldConn).Conn.Close()
 	}
 	return len(held)
+}
+
+// drop closes all connections there are now. Closing a connection that the server
+// closes too is no harm.
+func (l *conns) drop() {
+	l.mu.Lock()
+	held := slices.Collect(maps.Keys(l.held))
+	l.mu.Unlock()
+	for _, c := range held {
+		c.(*heldConn).Conn.Close()
+	}
 }
 
 type heldConn struct {

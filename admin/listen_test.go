@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestOnlyLoopbackIsBoundUnlessSaidOtherwise(t *testing.T) {
+func TestOnlyLoopbackIsBoundUnlessClientsLogIn(t *testing.T) {
 	for address, ok := range map[string]bool{
 		"127.0.0.1:9900": true, "127.8.0.1:9900": true, "[::1]:9900": true, "localhost:9900": true, "[::ffff:127.0.0.1]:9900": true,
 		":9900": false, "0.0.0.0:9900": false, "[::]:9900": false, "192.0.2.1:9900": false, "weir.internal:9900": false,
@@ -20,7 +20,7 @@ func TestOnlyLoopbackIsBoundUnlessSaidOtherwise(t *testing.T) {
 			t.Errorf("%s: the error names neither the address nor what to do: %v", address, err)
 		}
 		if err := allowed(address, true); err != nil {
-			t.Errorf("%s, allowed explicitly: %v", address, err)
+			t.Errorf("%s, where clients log in: %v", address, err)
 		}
 	}
 	for _, address := range []string{"9900", "", "127.0.0.1"} {

@@ -3,6 +3,7 @@ package admin
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"regexp"
 	"slices"
@@ -49,6 +50,14 @@ func sample() Snapshot {
 		Pressure:         []Share{{"memory", 0.25}, {"descriptors", 0}},
 		Reloads:          []Count{{"ok", 2}, {"refused", 1}},
 		AccessLogDropped: 9,
+		Sockets: SocketsSnapshot{
+			Groups: []SocketGroup{{
+				Side: "backend", Name: "api", Sockets: []SocketCount{{"established", "ours", 7}, {"time_wait", "other", 320}},
+				ClosedFirst: []Count{{"us", 4}, {"peer", 1}}, TimeWaitAvoided: 4,
+			}},
+			Ports:  []PortsSnapshot{{"api", 0.2, 41}, {"orders", 1, math.Inf(1)}},
+			Listed: true, AgeSeconds: 1.5, ListSeconds: 0.25,
+		},
 	}
 }
 
@@ -134,6 +143,15 @@ func TestAScrapeShowsTheSnapshotsValues(t *testing.T) {
 		`weir_backend_dials_total{backend="api",result="refused"} 2`,
 		`weir_backend_closed_total{backend="api",reason="idle"} 5`,
 		`weir_stale_retries_total{backend="api"} 1`,
+		`weir_tcp_sockets{name="api",owner="ours",side="backend",state="established"} 7`,
+		`weir_tcp_sockets{name="api",owner="other",side="backend",state="time_wait"} 320`,
+		`weir_closes_total{first="us",name="api",side="backend"} 4`,
+		`weir_time_wait_avoided_total{name="api",side="backend"} 4`,
+		`weir_port_headroom{backend="api"} 0.2`,
+		`weir_port_exhaustion_seconds{backend="api"} 41`,
+		`weir_port_exhaustion_seconds{backend="orders"} +Inf`,
+		`weir_socket_list_age_seconds{} 1.5`,
+		`weir_socket_list_seconds_total{} 0.25`,
 		`weir_config_reloads_total{result="ok"} 2`,
 		`weir_access_log_dropped_total{} 9`,
 		`weir_slow_query_log_dropped_total{} 8`,

@@ -194,6 +194,53 @@ var metrics = []metric{
 				out(float64(b.StaleRetries), b.Name)
 			}
 		}},
+	{"weir_tcp_sockets", gauge, []string{"side", "name", "state", "owner"},
+		"TCP sockets that the kernel holds with a listener's address, or towards a backend's, by state and by whose they are: weir's, another process's, or unknown. As last listed. Linux.",
+		func(s *Snapshot, out emit) {
+			for _, g := range s.Sockets.Groups {
+				for _, c := range g.Sockets {
+					out(float64(c.N), g.Side, g.Name, c.State, c.Owner)
+				}
+			}
+		}},
+	{"weir_closes_total", counter, []string{"side", "name", "first"},
+		"Connections that ended, by who ended them first: us, or the peer. TIME_WAIT stays with that side, unless the end was a reset.",
+		func(s *Snapshot, out emit) {
+			for _, g := range s.Sockets.Groups {
+				counts(out, g.ClosedFirst, g.Side, g.Name)
+			}
+		}},
+	{"weir_time_wait_avoided_total", counter, []string{"side", "name"},
+		"Connections that ended and left no TIME_WAIT with either side, where a proxy that closes as usual would have left one.",
+		func(s *Snapshot, out emit) {
+			for _, g := range s.Sockets.Groups {
+				out(float64(g.TimeWaitAvoided), g.Side, g.Name)
+			}
+		}},
+	{"weir_port_headroom", gauge, []string{"backend"},
+		"Part of the local ports towards the backend that is free, 0 to 1, of its endpoint that has the least. Linux.",
+		func(s *Snapshot, out emit) {
+			for _, p := range s.Sockets.Ports {
+				out(p.Headroom, p.Backend)
+			}
+		}},
+	{"weir_port_exhaustion_seconds", gauge, []string{"backend"},
+		"Time until no local port is free towards the backend if all goes on as in the last half minute; +Inf where no end is in sight. Linux.",
+		func(s *Snapshot, out emit) {
+			for _, p := range s.Sockets.Ports {
+				out(p.SecondsLeft, p.Backend)
+			}
+		}},
+	{"weir_socket_list_age_seconds", gauge, nil,
+		"Age of the last list of the kernel's sockets. Absent where they cannot be listed.",
+		func(s *Snapshot, out emit) {
+			if s.Sockets.Listed {
+				out(s.Sockets.AgeSeconds)
+			}
+		}},
+	{"weir_socket_list_seconds_total", counter, nil,
+		"Processor time that listing the kernel's sockets has taken.",
+		func(s *Snapshot, out emit) { out(s.Sockets.ListSeconds) }},
 	{"weir_config_reloads_total", counter, []string{"result"},
 		"Attempts to load the configuration anew, by result.",
 		func(s *Snapshot, out emit) { counts(out, s.Reloads) }},

@@ -49,6 +49,8 @@ func (l scrapeLog) Println(v ...any) {
 func (s *Server) handle(ctx *fasthttp.RequestCtx, g *guard) {
 	if why := g.refuse(&ctx.Request.Header); why != "" {
 		text(ctx, fasthttp.StatusForbidden, why)
+	} else if why := g.admit(ctx); why != "" {
+		s.refuseLogin(ctx, why)
 	} else {
 		s.route(ctx, g)
 	}
@@ -79,7 +81,7 @@ func (s *Server) route(ctx *fasthttp.RequestCtx, g *guard) {
 func (s *Server) page(path string) fasthttp.RequestHandler {
 	switch path {
 	case "/":
-		return s.serveIndex
+		return s.serveRoot
 	case "/healthz":
 		return serveHealth
 	case "/readyz":
@@ -90,6 +92,13 @@ func (s *Server) page(path string) fasthttp.RequestHandler {
 		if s.opt.Status != nil {
 			return s.serveStatus
 		}
+	case "/api/stream":
+		if s.streams != nil {
+			return s.streams.serve
+		}
+	}
+	if name, ok := strings.CutPrefix(path, dashboardPath); ok {
+		return s.dashboardFile(name)
 	}
 	if name, ok := strings.CutPrefix(path, "/debug/pprof/"); ok && s.opt.Pprof {
 		if p := s.pages.pprof[name]; p != nil {
@@ -137,6 +146,10 @@ func (s *Server) serveIndex(ctx *fasthttp.RequestCtx) {
 		"/metrics       for Prometheus; docs/metrics.md explains each\n")
 	if s.opt.Status != nil {
 		b.WriteString("/api/status    the same numbers and more, as JSON\n")
+	}
+	if s.streams != nil {
+		b.WriteString("/              for a browser: the dashboard\n" +
+			"/api/stream    what it shows, once a second, as server-sent events\n")
 	}
 	if s.opt.Pprof {
 		b.WriteString("/debug/pprof/  profiles, for go tool pprof\n")

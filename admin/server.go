@@ -2,8 +2,9 @@
 // few actions. It only shows what it is given: the hot packages keep plain
 // counters, and a scrape pulls a Snapshot of them through a func.
 //
-// Reading is open on a loopback address or a unix socket; actions are taken on a
-// unix socket only, whose file mode says who may. Requests that came through a
+// Reading is open on a loopback address or a unix socket, unless Access asks for a
+// token or a certificate, and needs one of them on other addresses; actions are
+// taken on a unix socket only, whose file mode says who may. Requests that came through a
 // proxy or from another site's page in a browser are refused everywhere.
 package admin
 
@@ -14,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,6 +38,10 @@ type Options struct {
 	// Status gives the value that /api/status shows as JSON. Nil answers 404.
 	Status func() any
 
+	// Live feeds /api/stream and, with it, the dashboard at /. Nil leaves both
+	// out.
+	Live *Live
+
 	// Actions by name, as POST /api/actions/NAME runs them. The context ends
 	// after ActionTimeout and when the server closes. One runs at a time.
 	Actions       map[string]Action
@@ -43,10 +49,9 @@ type Options struct {
 
 	Pprof bool // serve /debug/pprof/
 
-	// Remote allows TCP addresses other than loopback. Hosts are the names
-	// under which those may be asked, besides their plain IP addresses.
-	Remote bool
-	Hosts  []string
+	// Access says who may ask over TCP. Without a token or client certificates
+	// only loopback addresses are bound. SetAccess replaces it.
+	Access Access
 
 	Log *slog.Logger // nil: slog.Default()
 }
@@ -70,7 +75,9 @@ const (
 type Server struct {
 	opt      Options
 	registry *prometheus.Registry
+	access   atomic.Pointer[Access]
 	pages    pages
+	streams  *streams // nil: there is no dashboard
 
 	ctx    context.Context // of all actions; ended by Close
 	cancel context.CancelFunc
@@ -101,8 +108,12 @@ func New(opt Options) *Server {
 		opt.ActionTimeout = defaultActionTimeout
 	}
 	s := &Server{opt: opt, registry: newRegistry(opt)}
+	s.access.Store(&opt.Access)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.pages = s.newPages()
+	if opt.Live != nil {
+		s.streams = newStreams(opt.Live, opt.Log)
+	}
 	return s
 }
 
@@ -112,13 +123,13 @@ var ErrClosed = errors.New("admin: the server is closed")
 // Listen binds address, "host:port" or "unix:/path", and serves on it until
 // Close. It returns the address bound, which differs where the port was 0.
 func (s *Server) Listen(address string) (net.Addr, error) {
-	ln, done, err := listen(address, s.opt.Remote)
+	ln, done, err := listen(address, s.access.Load().asks())
 	if err != nil {
 		return nil, err
 	}
 	open := &conns{Listener: ln, held: make(map[net.Conn]struct{})}
 	d := &door{ln: ln, open: open, done: done}
-	g := guard{unix: ln.Addr().Network() == "unix", remote: s.opt.Remote, hosts: s.opt.Hosts}
+	g := guard{unix: ln.Addr().Network() == "unix", access: &s.access}
 	d.http = &fasthttp.Server{
 		Handler:               func(ctx *fasthttp.RequestCtx) { s.handle(ctx, &g) },
 		ErrorHandler:          badRequest,
@@ -134,7 +145,9 @@ func (s *Server) Listen(address string) (net.Addr, error) {
 		// drops a Date that is set by hand. Nobody caches these pages.
 		NoDefaultDate:   true,
 		CloseOnShutdown: true,
-		Logger:          httpLog{s.opt.Log},
+		// What could not be read may hold a token, and is as long as it likes.
+		SecureErrorLogMessage: true,
+		Logger:                httpLog{s.opt.Log},
 	}
 
 	s.mu.Lock()
@@ -146,7 +159,7 @@ func (s *Server) Listen(address string) (net.Addr, error) {
 	}
 	s.doors = append(s.doors, d)
 	s.serving.Go(func() {
-		if err := d.http.Serve(open); err != nil {
+		if err := d.http.Serve(s.overTLS(open)); err != nil {
 			s.opt.Log.Error("admin stopped serving", "address", address, "error", err)
 		}
 	})
@@ -154,8 +167,9 @@ func (s *Server) Listen(address string) (net.Addr, error) {
 	return ln.Addr(), nil
 }
 
-// Close stops listening, lets requests finish until ctx ends, cuts those that
-// have not, and removes unix socket files. It returns ctx's error where it cut.
+// Close stops listening, ends streams, lets requests finish until ctx ends, cuts
+// those that have not, and removes unix socket files. It returns ctx's error where
+// it cut.
 func (s *Server) Close(ctx context.Context) error {
 	s.mu.Lock()
 	s.closed = true
@@ -163,6 +177,9 @@ func (s *Server) Close(ctx context.Context) error {
 	s.doors = nil
 	s.mu.Unlock()
 	s.cancel()
+	if s.streams != nil {
+		s.streams.close()
+	}
 
 	var errs []error
 	for _, d := range doors {

@@ -15,6 +15,40 @@ type Snapshot struct {
 
 	AccessLogDropped uint64 // lines
 	SlowLogDropped   uint64 // lines of the slow-query log
+
+	Sockets SocketsSnapshot
+}
+
+// SocketsSnapshot is what the kernel was last seen to hold. Where it could never
+// be listed, Groups has the counters alone.
+type SocketsSnapshot struct {
+	Groups      []SocketGroup
+	Ports       []PortsSnapshot
+	Listed      bool
+	AgeSeconds  float64 // of the last list
+	ListSeconds float64 // of processor time that all lists took
+}
+
+// SocketGroup is the sockets of a listener or of a backend.
+type SocketGroup struct {
+	Side, Name      string
+	Sockets         []SocketCount
+	ClosedFirst     []Count // by who closed first
+	TimeWaitAvoided uint64
+}
+
+// SocketCount is a number of sockets in a state, of an owner.
+type SocketCount struct {
+	State, Owner string
+	N            int
+}
+
+// PortsSnapshot is the local ports towards the backend's endpoint that has the
+// least.
+type PortsSnapshot struct {
+	Backend     string
+	Headroom    float64 // the part that is free
+	SecondsLeft float64 // until none is; +Inf where no end is in sight
 }
 
 // Count is a number of events with a word for what they were.

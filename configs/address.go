@@ -68,9 +68,9 @@ func (a Address) loopback() bool {
 
 func (a Address) String() string { return string(a) }
 
-// parseAddress reads what all addresses have in common. forms.go adds what a
+// ParseAddress reads what all addresses have in common. forms.go adds what a
 // listener, an endpoint or the admin page needs.
-func parseAddress(s string) (Address, error) {
+func ParseAddress(s string) (Address, error) {
 	if p, isUnix := strings.CutPrefix(s, "unix:"); isUnix {
 		return Address(s), checkUnixPath(p)
 	}

@@ -33,6 +33,7 @@ func (ch *checker) run() {
 	ch.addresses()
 	ch.memory()
 	ch.slowQueryLog()
+	ch.admin()
 }
 
 // sorted gives the warnings in the order of the file.

@@ -10,6 +10,7 @@ func (ch *checker) backend(b *Backend, path string) {
 	ch.reserved(b, path)
 	ch.users(b, path)
 	ch.backendTLS(b, path+".tls")
+	ch.overload(&b.Overload, path+".overload")
 	if b.Queue.Max == 0 && ch.set[path+".queue.timeout"] {
 		ch.warn(path+".queue.timeout", "has no effect: queue.max 0 lets none wait")
 	}

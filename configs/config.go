@@ -97,6 +97,8 @@ type Listener struct {
 	Via string `key:"via" form:"token" absent:"no Via is added" only:"http"`
 	// X-Request-Id: pass leaves it as the client sent it, make adds one where it is missing.
 	RequestID string `key:"request_id" enum:"pass make" only:"http"`
+	// Say in X-Weir-Mode, a field of the response, in which mode the backend is while it is not in normal. A backend's own field of this name is cut.
+	ModeHeader bool `key:"mode_header" only:"http"`
 }
 
 // ClientTimeouts bound each wait for a client.
@@ -157,6 +159,8 @@ type Backend struct {
 	Limits Limits `key:"limits"`
 	// Leave the backend alone for a while when half of what is asked of it fails, and find out with few requests when it is back.
 	Breaker bool `key:"breaker"`
+	// Page for clients that are turned away because the backend has too much to do, or is left alone.
+	Overload Overload `key:"overload" only:"http" absent:"weir's own line of text"`
 	// Share of requests that may be sent a second time after a reused connection was found dead. 0% means never.
 	RetryBudget Percent `key:"retry_budget" range:"0%..100%" only:"http"`
 
@@ -211,16 +215,6 @@ type BackendTimeouts struct {
 	ResponseHeader time.Duration `key:"response_header"`
 	// Longest silence inside a response. Then the response is cut off.
 	BodyIdle time.Duration `key:"body_idle"`
-}
-
-// Admin is the operator's side. A change needs a restart.
-type Admin struct {
-	// Where the pages, /metrics and /healthz are served: a loopback address or unix:/path.
-	Address Address `key:"address" form:"admin"`
-	// Unix socket that takes drain and reload, as unix:/path.
-	Socket Address `key:"socket" form:"socket" absent:"no write actions"`
-	// Serve /debug/pprof/.
-	Pprof bool `key:"pprof"`
 }
 
 // Log says what weir writes about itself.

@@ -2,9 +2,7 @@ package configs
 
 import (
 	"crypto/x509"
-	"fmt"
 	"net/netip"
-	"os"
 	"time"
 )
 
@@ -88,13 +86,5 @@ func (t *BackendTLS) Roots() (*x509.CertPool, error) {
 	if t.CA == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(t.CA)
-	if err != nil {
-		return nil, err
-	}
-	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", t.CA)
-	}
-	return roots, nil
+	return readCerts(t.CA)
 }

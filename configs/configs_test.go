@@ -21,7 +21,7 @@ var shipped = []string{"default.yaml", "minimal.yaml", "http.yaml", "mysql.yaml"
 
 // sameConfig compares two configurations, leaving out which keys were written.
 // The secrets of users are Diff's to compare.
-var sameConfig = []cmp.Option{cmpopts.IgnoreUnexported(Config{}, User{}), cmpopts.EquateComparable(netip.Prefix{})}
+var sameConfig = []cmp.Option{cmpopts.IgnoreUnexported(Config{}, User{}, Overload{}, Admin{}), cmpopts.EquateComparable(netip.Prefix{})}
 
 // TestMain has the secret that mysql.yaml wants from the environment.
 func TestMain(m *testing.M) {
@@ -87,8 +87,10 @@ func TestDefaultFileHoldsEveryKey(t *testing.T) {
 	}
 	t.Setenv("A_PASSWORD", "secret")
 	cert, key := writePEM(t)
-	c := mustParse(t, strings.NewReplacer("/run/secrets/b", file, "/etc/weir/db.crt", cert, "/etc/weir/db.key", key,
-		"/etc/weir/ca.crt", cert, "/etc/weir/weir.crt", cert, "/etc/weir/weir.key", key).Replace(text))
+	token := writeFile(t, strings.Repeat("t", minToken))
+	c := mustParse(t, strings.NewReplacer("/run/secrets/b", file, "/etc/weir/sorry.html", file, "/etc/weir/db.crt", cert, "/etc/weir/db.key", key,
+		"/etc/weir/ca.crt", cert, "/etc/weir/weir.crt", cert, "/etc/weir/weir.key", key,
+		"/etc/weir/admin.token", token, "/etc/weir/admin.crt", cert, "/etc/weir/admin.key", key).Replace(text))
 	written := map[string]bool{}
 	for path := range c.set {
 		written[index.ReplaceAllString(path, "[]")] = true

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"reflect"
 	"strconv"
 	"strings"
@@ -32,11 +33,14 @@ func (c Change) String() string {
 // Diff lists what changed from old to new, in the order of the schema.
 // Listeners, backends and users are the same if their names are, routes if host
 // and path are; the order of these lists is no change. Values of set_header and
-// secrets of users are not shown. A secret that a file or the environment gives
-// and that has changed there is a change too.
+// secrets are not shown. A secret that a file or the environment gives,
+// or the page of an overload block, that has changed there is a change too.
 func Diff(old, new *Config) []Change {
 	var d differ
 	d.structure(reflect.ValueOf(old).Elem(), reflect.ValueOf(new).Elem(), "", false)
+	if x, y := &old.Admin, &new.Admin; x.TokenFile == y.TokenFile && x.Token() != y.Token() {
+		d.add("admin.token_file", aValue, anotherValue, false)
+	}
 	return d.out
 }
 
@@ -125,6 +129,12 @@ func (d *differ) entry(a, b reflect.Value, path string, restart bool) {
 	d.structure(a, b, path, restart)
 	if u, ok := a.Interface().(User); ok {
 		d.sources(u, b.Interface().(User), path, restart)
+	}
+	if x, ok := a.Interface().(Backend); ok {
+		y := b.Interface().(Backend)
+		if x.Overload.File == y.Overload.File && !bytes.Equal(x.Overload.body, y.Overload.body) {
+			d.add(path+".overload.file", aValue, anotherValue, restart)
+		}
 	}
 }
 

@@ -18,13 +18,14 @@ var forms = map[string]func(string) error{
 	"header": headerForm,
 	"listen": listenForm,
 	"dial":   dialForm,
-	"admin":  adminForm,
 	"socket": socketForm,
 
 	"per": perForm,
 
 	"logfile": logFileForm,
 	"file":    fileForm,
+
+	"mediatype": mediaTypeForm,
 
 	"username":   usernameForm,
 	"variable":   variableForm,
@@ -167,7 +168,7 @@ func headerValueForm(s string) error {
 }
 
 func listenForm(s string) error {
-	a, err := parseAddress(s)
+	a, err := ParseAddress(s)
 	if err != nil || a.Network() == "unix" {
 		return err
 	}
@@ -182,7 +183,7 @@ func listenForm(s string) error {
 }
 
 func dialForm(s string) error {
-	a, err := parseAddress(s)
+	a, err := ParseAddress(s)
 	if err != nil || a.Network() == "unix" {
 		return err
 	}
@@ -198,19 +199,8 @@ func dialForm(s string) error {
 	return nil
 }
 
-func adminForm(s string) error {
-	if err := listenForm(s); err != nil {
-		return err
-	}
-	if a := Address(s); a.Network() == "tcp" && !a.loopback() {
-		_, port := a.HostPort()
-		return fmt.Errorf("%q is open to other machines, and the admin page has no login; write 127.0.0.1:%d or unix:/path", clip(s), port)
-	}
-	return nil
-}
-
 func socketForm(s string) error {
-	a, err := parseAddress(s)
+	a, err := ParseAddress(s)
 	if err == nil && a.Network() != "unix" {
 		err = fmt.Errorf("%q is not a unix socket; write unix:/run/weir/admin.sock: the file's owner is the login", clip(s))
 	}

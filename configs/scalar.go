@@ -48,7 +48,7 @@ func parseText(s string, t reflect.Type) (reflect.Value, error) {
 	case inFlightType:
 		v, err = parseInFlight(s)
 	case addressType:
-		v, err = parseAddress(s)
+		v, err = ParseAddress(s)
 	case prefixType:
 		v, err = parsePrefix(s)
 	default:

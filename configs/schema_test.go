@@ -54,7 +54,7 @@ func marshal(v any) ([]byte, error) {
 func comments(t *testing.T) map[string]string {
 	t.Helper()
 	out := map[string]string{}
-	for _, name := range []string{"config.go", "config_mysql.go", "config_limits.go"} {
+	for _, name := range []string{"config.go", "config_mysql.go", "config_limits.go", "config_overload.go", "config_admin.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			t.Fatal(err)
@@ -223,6 +223,12 @@ func scalarSchema(typ reflect.Type, f field) object {
 	switch {
 	case typ.Kind() == reflect.Bool:
 		return object{{"type", "boolean"}}
+	case typ.Kind() == reflect.Int && len(f.enum) > 0:
+		var numbers []json.Number
+		for _, n := range f.enum {
+			numbers = append(numbers, json.Number(n))
+		}
+		return object{{"enum", numbers}}
 	case typ.Kind() == reflect.Int:
 		return object{{"type", "integer"}, {"minimum", json.Number(f.least)}, {"maximum", json.Number(f.most)}}
 	case len(f.enum) > 0:

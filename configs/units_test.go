@@ -62,7 +62,7 @@ func TestAddressSplitsAsNetTakesIt(t *testing.T) {
 		{"db.test:65535", "tcp", "db.test:65535", "db.test", 65535},
 		{"unix:/run/a b:c.sock", "unix", "/run/a b:c.sock", "", 0},
 	} {
-		a, err := parseAddress(tc.in)
+		a, err := ParseAddress(tc.in)
 		if err != nil {
 			t.Errorf("%s: %v", tc.in, err)
 		}

@@ -139,7 +139,7 @@ func TestADemonstrationEndsWithItsDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	said := func() string { b, _ := os.ReadFile(out.Name()); return string(b) }
-	serves := testnet.Poll(30*time.Second, func() bool { return strings.Contains(said(), "/api/status\n") })
+	serves := testnet.Poll(30*time.Second, func() bool { return strings.Contains(said(), "in a browser") })
 	if pid, err := strconv.Atoi(database()); err == nil {
 		syscall.Kill(pid, syscall.SIGKILL)
 	}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"weir/admin"
@@ -22,6 +24,7 @@ type governor struct {
 	address string        // of the endpoint that was judged
 	mu      sync.Mutex    // between a reload and what Adaptive finds
 	target  time.Duration // queue.target; 0: the mode is never beyond paced
+	ports   atomic.Uint64 // the part of local ports in use, as math.Float64bits; see lookSockets
 }
 
 func newGovernor(name string, p *pool.Pool, log *slog.Logger) *governor {
@@ -89,7 +92,7 @@ func (v *governor) found(a *limiter.Adaptive, n int) {
 // graph's mu is held.
 func (v *governor) tick(now int64) {
 	st := v.pool.Load()
-	s := limiter.Signals{DialsWaiting: st.DialsWaiting, Waiting: st.Waiting, Target: v.target, InFlightMax: st.InFlightMax}
+	s := limiter.Signals{DialsWaiting: st.DialsWaiting, PortsUsed: math.Float64frombits(v.ports.Load()), Waiting: st.Waiting, Target: v.target, InFlightMax: st.InFlightMax}
 	if v.target > 0 { // without it a queue is as long as it may be, and nothing is made of that
 		s.LeastDelay = st.Delay
 		s.Served, s.Shed = v.Counts()

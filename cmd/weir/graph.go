@@ -52,6 +52,7 @@ type graph struct {
 	watch   sync.WaitGroup // those who look every now and then
 	warm    sync.WaitGroup // those who wait for min_idle
 	sockets sockets        // to backends
+	seen    *socketWatch   // what the kernel holds
 
 	draining              atomic.Bool
 	reloadsOK, reloadsBad atomic.Uint64
@@ -77,7 +78,7 @@ func newGraphUnder(log *slog.Logger, p *pressed) (*graph, error) {
 	}
 	g := &graph{
 		log: log, poller: poller, sweeper: sock.NewSweeper(),
-		budget: http1.NewBudget(0), pressed: p,
+		budget: http1.NewBudget(0), pressed: p, seen: newSocketWatch(log),
 		backends: map[string]*backend{}, fronts: map[string]proxy.Front{}, sessions: mysql.NewSessions(),
 		retired: map[string]*retirement{}, cold: map[string]error{}, unknown: map[string]struct{}{}, attached: map[string]*attached{}, quit: make(chan struct{}),
 	}
@@ -86,6 +87,7 @@ func newGraphUnder(log *slog.Logger, p *pressed) (*graph, error) {
 	g.watch.Go(func() { every(limiter.ModeTick, g.quit, g.govern) })
 	g.lookPressure(time.Now())
 	g.watch.Go(func() { every(pressureTick, g.quit, g.lookPressure) })
+	g.watch.Go(func() { every(socketTick, g.quit, g.lookSockets) })
 	return g, nil
 }
 
@@ -248,8 +250,8 @@ func (g *graph) poolOptions(bc configs.Backend, d *database) pool.Options {
 			c, err := sock.Dial(ctx, address, netip.Addr{})
 			return c, nil, err
 		},
-		OnOpen:  func(c sock.Conn, _ reason.Open) { g.sockets.opened(c) },
-		OnClose: func(c sock.Conn, _ reason.Close, _ sock.How) { g.sockets.closed(c) },
+		OnOpen:  func(c sock.Conn, _ reason.Open) { g.sockets.opened(c); g.seen.opened(bc.Name, c) },
+		OnClose: func(c sock.Conn, _ reason.Close, how sock.How) { g.sockets.closed(c); g.seen.closed(c, how) },
 		Log:     g.log,
 	}
 	if d != nil {
@@ -299,21 +301,30 @@ func listenerSettings(lc configs.Listener, cfg *configs.Config, backends map[str
 		errs = append(errs, err)
 		return x
 	}
+	known := map[string]*http1.Backend{}
 	to := func(name string) *http1.Backend {
+		if be := known[name]; be != nil { // that of another route
+			return be
+		}
 		b := backends[name]
 		bc := cfg.Backend(name)
-		return &http1.Backend{
+		be := &http1.Backend{
 			Limit: limit("backends["+name+"]", &bc.Limits, false), Guard: b.Guard,
 			Name: name, Address: bc.Endpoints[0].Address.Target(), Pool: b.pool, Retries: b.retries,
 			ResponseHeader: bc.Timeouts.ResponseHeader, BodyIdle: bc.Timeouts.BodyIdle,
 		}
+		if o := &bc.Overload; o.Body() != nil {
+			be.Static = http1.NewStatic(o.OK(), o.Type(), o.Body())
+		}
+		known[name] = be
+		return be
 	}
 	set := &http1.Settings{
 		MaxHeader: int(lc.MaxHeader), MaxURI: int(lc.MaxURI), MaxBody: int64(lc.MaxBody),
 		HeaderTimeout: lc.Timeouts.Header, BodyIdle: lc.Timeouts.BodyIdle,
 		SendTimeout: lc.Timeouts.Send, IdleTimeout: lc.Timeouts.Idle,
 		Graceful: lc.Close == "graceful", Allow: lc.Allow, Class: limiter.Class(lc.Priority), ClassField: lc.PriorityHeader, Trusted: lc.TrustedProxies, ProxyProtocol: lc.ProxyProtocol,
-		XForwarded: lc.XForwarded, Forwarded: lc.Forwarded, Via: lc.Via, MakeID: lc.RequestID == "make",
+		XForwarded: lc.XForwarded, Forwarded: lc.Forwarded, Via: lc.Via, MakeID: lc.RequestID == "make", ModeHeader: lc.ModeHeader,
 	}
 	path := "listeners[" + lc.Name + "]"
 	set.Limit = limit(path, &lc.Limits, true)
@@ -374,6 +385,7 @@ func (g *graph) stop(ctx context.Context) {
 	close(g.quit)
 	g.removed.Wait()
 	g.watch.Wait()
+	g.seen.close()
 	g.pressed.close()
 	g.mu.Lock()
 	all := slices.Collect(maps.Values(g.backends))

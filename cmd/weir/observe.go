@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"weir/admin"
 	"weir/configs"
@@ -40,7 +41,8 @@ func (d *daemon) adminOptions(cfg *configs.Config) admin.Options {
 		Version:  versionText(),
 		Snapshot: g.snapshot,
 		Ready:    g.notReady,
-		Status:   func() any { return d.status() },
+		Status:   func() any { return d.statusPage() },
+		Live:     d.live(),
 		Pprof:    cfg.Admin.Pprof,
 		Log:      d.log.Logger,
 		Actions: map[string]admin.Action{
@@ -99,6 +101,7 @@ func (g *graph) snapshot() admin.Snapshot {
 		AccessLogDropped: g.access.Stats().Dropped,
 		SlowLogDropped:   g.slow.Stats().Dropped,
 		Pressure:         g.pressed.shares(),
+		Sockets:          g.socketsSnapshot(time.Now()),
 	}
 	queues := g.server.Backlogs()
 	stale := map[string]uint64{}

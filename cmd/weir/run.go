@@ -41,7 +41,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if f, ok := stderr.(*os.File); ok {
 		terminal = oplog.Terminal(f)
 	}
-	d.log = oplog.New(d.stderr, d.level, terminal)
+	d.log = oplog.New(d.stderr, d.level, terminal, notable...)
 	defer d.log.Close()
 	for _, w := range warnings {
 		d.log.Warn(warningText(w))
@@ -49,6 +49,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if *adminAddress != "" {
 		cfg.Admin.Address = configs.Address(*adminAddress)
 		d.flagAdmin = cfg.Admin.Address
+		if cfg.Admin.Exposed() && cfg.Admin.TLS.Cert == "" && cfg.Admin.AsksWho() {
+			d.log.Warn("-admin: the token is sent without encryption, and who listens on the way has it; write admin.tls too", "address", *adminAddress)
+		}
 	}
 	return d.run(cfg)
 }
@@ -68,6 +71,7 @@ type daemon struct {
 	lines     []*lineLog // as lineKeys
 	graph     *graph
 	admin     *admin.Server
+	history   history
 	started   time.Time
 	listening map[place]bool // what logListening has named
 
@@ -125,7 +129,17 @@ func (d *daemon) run(cfg *configs.Config) int {
 		d.end(cfg, signals)
 		return exitFailed
 	}
-	d.admin = admin.New(d.adminOptions(cfg))
+	d.history.add(d.started, d.graph.tally())
+	d.graph.watch.Go(func() {
+		every(historyTick, d.graph.quit, func(now time.Time) { d.history.add(now, d.graph.tally()) })
+	})
+	options := d.adminOptions(cfg)
+	if options.Access, err = adminAccess(&cfg.Admin); err != nil {
+		d.log.Error("cannot start", "err", fmt.Errorf("admin.tls: %w", err))
+		d.end(cfg, signals)
+		return exitFailed
+	}
+	d.admin = admin.New(options)
 	defer d.closeAdmin()
 	for _, a := range []struct {
 		key     string
@@ -252,8 +266,15 @@ func (d *daemon) reloadOnce() error {
 			return fmt.Errorf("%s: %s -> %s: a change of this key needs a restart", c.Path, c.Old, c.New)
 		}
 	}
+	access, err := adminAccess(&next.Admin)
+	if err != nil {
+		return fmt.Errorf("admin.tls: %w", err)
+	}
 	if err := d.apply(next); err != nil {
 		return err
+	}
+	if err := d.admin.SetAccess(access); err != nil {
+		return err // not after Diff, which wants a restart for that
 	}
 	d.setLevel(next)
 	d.logListening()

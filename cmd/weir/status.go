@@ -26,6 +26,7 @@ type Status struct {
 	Buffers       BufferStatus              `json:"buffers"`
 	AccessLog     LineLogStatus             `json:"access_log"`
 	SlowQueryLog  LineLogStatus             `json:"slow_query_log"`
+	Sockets       SocketsStatus             `json:"sockets"`
 }
 
 // ListenerStatus is one listener.
@@ -157,6 +158,7 @@ func (d *daemon) status() Status {
 	for _, name := range slices.Sorted(maps.Keys(g.backends)) {
 		st.Backends = append(st.Backends, backendStatus(g.backends[name], databases[name]))
 	}
+	st.Sockets = g.socketsStatus(time.Now())
 	return st
 }
 

@@ -124,9 +124,10 @@ func Run(ctx context.Context, o Options) error {
 	failed := c.print(&text)
 	if !o.Once && failed == nil {
 		fmt.Fprint(&text, "  weir goes on serving until you press Ctrl-C:\n\n")
-		for _, command := range append(s.outro(w.Address), "curl http://"+w.Admin+"/api/status") {
+		for _, command := range append(s.outro(w.Address), "weir status -watch -admin "+w.Admin, "curl http://"+w.Admin+"/api/status") {
 			fmt.Fprintf(&text, "    %s\n", command)
 		}
+		fmt.Fprintf(&text, "\n  and in a browser: http://%s/\n", w.Admin)
 		fmt.Fprintln(&text)
 	}
 	if _, err := o.Out.Write(text.Bytes()); err != nil {

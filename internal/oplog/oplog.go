@@ -48,22 +48,28 @@ const (
 // when nobody logs any more.
 type Log struct {
 	*slog.Logger
-	f *folder
+	f    *folder
+	kept *kept
 }
 
 // New returns a Log that writes to w all of at least the given level: as text
 // with the time of day if terminal is true, else as JSON lines with full times.
 // level may be a *slog.LevelVar, to be changed while running. w gets one Write
-// for each line, never two at a time.
-func New(w io.Writer, level slog.Leveler, terminal bool) *Log {
+// for each line, never two at a time. notable are messages that Recent gives
+// below the level of a warning too.
+func New(w io.Writer, level slog.Leveler, terminal bool, notable ...string) *Log {
 	var h slog.Handler
 	if terminal {
 		h = slog.NewTextHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: clock})
 	} else {
 		h = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: units})
 	}
+	k := &kept{notable: make(map[string]bool, len(notable))}
+	for _, message := range notable {
+		k.notable[message] = true
+	}
 	f := newFolder(Window, MaxKeys)
-	return &Log{Logger: slog.New(&handler{next: h, f: f}), f: f}
+	return &Log{Logger: slog.New(&handler{next: &keeper{next: h, kept: k}, f: f}), f: f, kept: k}
 }
 
 // Close writes what has been counted and not yet said, and waits until that is

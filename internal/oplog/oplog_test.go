@@ -343,7 +343,7 @@ func TestAFileIsNoTerminal(t *testing.T) {
 func TestManyLoggersAtOnceLoseNoEvent(t *testing.T) {
 	var p page
 	f := newFolder(time.Millisecond, 4) // real time: windows end while events come
-	l := &Log{slog.New(&handler{next: slog.NewTextHandler(&p, nil), f: f}), f}
+	l := &Log{Logger: slog.New(&handler{next: slog.NewTextHandler(&p, nil), f: f}), f: f}
 	const workers, each = 8, 2000
 	var wg sync.WaitGroup
 	for w := range workers {

@@ -9,7 +9,7 @@ import (
 // debianPackage says what to install for a program.
 var debianPackage = map[string]string{
 	"nginx": "nginx-light", "haproxy": "haproxy", "mariadbd": "mariadb-server", "mariadb": "mariadb-client",
-	"ss": "iproute2", "ip": "iproute2", "nsenter": "util-linux", "curl": "curl", "ab": "apache2-utils", "tc": "iproute2",
+	"ss": "iproute2", "ip": "iproute2", "nsenter": "util-linux", "curl": "curl", "ab": "apache2-utils", "tc": "iproute2", "promtool": "prometheus",
 }
 
 // NeedProgram returns the path of a program. Where it is missing the test fails

@@ -1,0 +1,284 @@
+package main
+
+import (
+	"log/slog"
+	"maps"
+	"math"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"weir/internal/sock"
+	"weir/tcpstat"
+)
+
+// The kernel's sockets are listed by one goroutine of the graph, so often that
+// it costs less than half a percent of one processor, and its own counts are read
+// once a second. Nobody who serves a request takes part.
+
+// socketTick is how often to see whether it is time for a list.
+const socketTick = time.Second
+
+// boundEvery is in which of the lists the sockets are that are only bound. The
+// kernel walks one more table for them, as large as that of the connections.
+const boundEvery = 8
+
+// socketWatch is what weir knows of the sockets of its listeners and backends.
+type socketWatch struct {
+	log *slog.Logger
+
+	mu      sync.Mutex // of what follows; never held over a system call
+	ledgers map[string]*tcpstat.Ledger
+	open    map[sock.Conn]tcpstat.Entry // connections to backends
+
+	// These belong to the goroutine that lists.
+	reader *tcpstat.Reader // nil where there is no way to list
+	survey *tcpstat.Survey
+	budget tcpstat.Budget
+	lists  int
+	warned map[string]bool // backends of which the log says that their ports run out
+
+	found  atomic.Pointer[finding]
+	totals atomic.Pointer[tcpstat.Totals]
+}
+
+// finding is what the last list has shown, and what the lists cost. It is not
+// changed any more.
+type finding struct {
+	report   *tcpstat.Report // nil until the first list succeeds
+	source   string
+	err      error // why the last list failed
+	interval time.Duration
+	cost     float64
+	spent    time.Duration
+}
+
+func newSocketWatch(log *slog.Logger) *socketWatch {
+	w := &socketWatch{log: log, ledgers: map[string]*tcpstat.Ledger{}, open: map[sock.Conn]tcpstat.Entry{}, warned: map[string]bool{}}
+	f := &finding{source: "none"}
+	if w.reader, f.err = tcpstat.Open(); f.err == nil {
+		w.survey, f.source = tcpstat.NewSurvey(w.reader), w.reader.Source()
+	}
+	w.found.Store(f)
+	w.totals.Store(new(tcpstat.Totals))
+	return w
+}
+
+// close is called when the goroutine that lists has ended.
+func (w *socketWatch) close() {
+	if w.reader != nil {
+		w.reader.Close()
+	}
+}
+
+// ledger is the backend's, made with its first use.
+func (w *socketWatch) ledger(backend string) *tcpstat.Ledger {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ledgerOf(backend)
+}
+
+// ledgerOf is ledger for those who hold mu.
+func (w *socketWatch) ledgerOf(backend string) *tcpstat.Ledger {
+	l := w.ledgers[backend]
+	if l == nil {
+		l = tcpstat.NewLedger()
+		w.ledgers[backend] = l
+	}
+	return l
+}
+
+// opened books a connection to a backend, closed its end.
+func (w *socketWatch) opened(backend string, c sock.Conn) {
+	local, remote := c.LocalAddr(), c.RemoteAddr()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open[c] = w.ledgerOf(backend).Opened(local, remote)
+}
+
+func (w *socketWatch) closed(c sock.Conn, how sock.How) {
+	w.mu.Lock()
+	e := w.open[c]
+	delete(w.open, c)
+	w.mu.Unlock()
+	e.Closed(ends[how])
+}
+
+// ends says what each close leaves in the kernel.
+var ends = map[sock.How]tcpstat.End{
+	sock.HowQuiet:     tcpstat.EndGone,
+	sock.HowPeerFirst: tcpstat.EndAnswered,
+	sock.HowActive:    tcpstat.EndFirst,
+	sock.HowLinger:    tcpstat.EndFirst,
+	sock.HowAbort:     tcpstat.EndGone,
+	sock.HowReset:     tcpstat.EndGone,
+}
+
+// keep forgets the ledgers of backends that are gone. One that is so new that it
+// is in no plan may have connections already.
+func (w *socketWatch) keep(plans []tcpstat.BackendPlan) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for name, l := range w.ledgers {
+		if l.Open() == 0 && !slices.ContainsFunc(plans, func(p tcpstat.BackendPlan) bool { return p.Name == name }) {
+			delete(w.ledgers, name)
+			delete(w.warned, name)
+		}
+	}
+}
+
+// lookSockets is called once every socketTick, by one goroutine.
+func (g *graph) lookSockets(now time.Time) {
+	w := g.seen
+	w.budget.Spend(tcpstat.CPUTime(func() {
+		if t, err := tcpstat.ReadTotals(); err == nil || t != (tcpstat.Totals{}) {
+			w.totals.Store(&t)
+		}
+	}))
+	if w.survey == nil || !w.budget.Due(now) {
+		return
+	}
+	last := w.found.Load()
+	f := &finding{source: last.source}
+	cost := tcpstat.CPUTime(func() {
+		listeners, backends := g.socketPlans()
+		ports, err := tcpstat.ReadLocalPorts()
+		if err != nil {
+			w.log.Warn("the range of local ports is not known", "fold", "local_ports", "err", err)
+		}
+		mask := tcpstat.All
+		if w.lists++; w.lists%boundEvery == 1 {
+			mask |= tcpstat.MaskOf(tcpstat.Bound)
+		}
+		f.report, f.err = w.survey.Look(now, mask, ports, listeners, backends)
+		w.keep(backends)
+	})
+	w.budget.Listed(time.Now(), cost)
+	f.interval, f.cost, f.spent = w.budget.Interval(), w.budget.Share(), w.budget.Spent()
+	if f.err != nil {
+		w.log.Warn("the kernel's sockets could not be listed", "fold", "socket_list", "source", f.source, "err", f.err)
+		f.report = last.report
+	}
+	w.found.Store(f)
+	g.judgePorts(f)
+}
+
+// socketPlans says what to look for.
+func (g *graph) socketPlans() (listeners []tcpstat.ListenerPlan, backends []tcpstat.BackendPlan) {
+	g.mu.Lock()
+	for _, a := range g.server.Stats() {
+		address, err := netip.ParseAddrPort(a.Address)
+		if err != nil || g.fronts[a.Name] == nil {
+			continue // a unix socket, or a listener that is gone
+		}
+		if n := len(listeners); n == 0 || listeners[n-1].Name != a.Name {
+			listeners = append(listeners, tcpstat.ListenerPlan{Name: a.Name})
+		}
+		l := &listeners[len(listeners)-1]
+		l.Addresses = append(l.Addresses, address)
+	}
+	var endpoints []string // of each of backends
+	plan := func(b *backend, hidden bool) {
+		backends = append(backends, tcpstat.BackendPlan{
+			Name: b.cfg.Name, Ledger: g.seen.ledger(b.cfg.Name), Hidden: hidden, Dialing: func() int { return b.pool.Load().Dialing },
+		})
+		endpoints = append(endpoints, string(b.cfg.Endpoints[0].Address))
+	}
+	for _, name := range slices.Sorted(maps.Keys(g.backends)) {
+		plan(g.backends[name], false)
+	}
+	for _, r := range g.retired {
+		plan(r.backend, true)
+	}
+	g.mu.Unlock()
+
+	for i, address := range endpoints {
+		dest, err := netip.ParseAddrPort(address)
+		if err != nil || backends[i].Ledger.Knows(dest) {
+			continue // a name: only a dial shows where it leads
+		}
+		if pair, ok := tcpstat.PairTo(address); ok {
+			backends[i].Endpoints = append(backends[i].Endpoints, pair)
+		}
+	}
+	return listeners, backends
+}
+
+// judgePorts tells each backend's ladder how many of its ports are in use, and
+// the log when they are about to run out.
+func (g *graph) judgePorts(f *finding) {
+	if f.report == nil {
+		return
+	}
+	for name := range g.paceByPorts(f) {
+		g.seen.tellPorts(name, group(f.report.Backends, name).Pairs)
+	}
+}
+
+// paceByPorts returns the backends that there are.
+func (g *graph) paceByPorts(f *finding) map[string]bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	there := map[string]bool{}
+	for i := range f.report.Backends {
+		b := &f.report.Backends[i]
+		at := g.backends[b.Name]
+		if at == nil {
+			continue // a reload took it away meanwhile
+		}
+		there[b.Name] = true
+		worst := tightest(b.Pairs)
+		if f.err != nil || worst == nil {
+			at.governor.ports.Store(0) // what was true a while ago must not bend anything
+			continue
+		}
+		at.governor.ports.Store(math.Float64bits(worst.Used()))
+	}
+	return there
+}
+
+// tightest is the pair with the smallest part of its ports free.
+func tightest(pairs []tcpstat.PairUse) *tcpstat.PairUse {
+	var worst *tcpstat.PairUse
+	for i := range pairs {
+		if p := &pairs[i]; worst == nil || p.Used() > worst.Used() {
+			worst = p
+		}
+	}
+	return worst
+}
+
+// tellPorts logs when an alarm begins and when the last one of a backend ends. It
+// belongs to the goroutine that lists.
+func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse) {
+	i := slices.IndexFunc(pairs, func(p tcpstat.PairUse) bool { return p.Alarm })
+	switch {
+	case i >= 0 && !w.warned[backend]:
+		p := &pairs[i]
+		left := slog.String("seconds_left", "unknown")
+		if !math.IsInf(p.SecondsLeft, 1) {
+			left = slog.Int("seconds_left", int(p.SecondsLeft))
+		}
+		w.log.Warn("the local ports towards the backend run out", "backend", backend, "endpoint", p.Dest, "source", p.Source,
+			left, "free", p.Free, "of", p.Ports, "in_use", p.InUse, "time_wait_ours", p.TimeWaitOurs, "time_wait_other", p.TimeWaitOther,
+			"hint", portsHint(p))
+	case i < 0 && w.warned[backend]:
+		w.log.Info("the local ports towards the backend are enough again", "backend", backend)
+	}
+	if i >= 0 {
+		w.warned[backend] = true
+	} else {
+		delete(w.warned, backend)
+	}
+}
+
+// portsHint says what to do about it.
+func portsHint(p *tcpstat.PairUse) string {
+	if p.TimeWaitOther > p.InUse+p.TimeWaitOurs {
+		return "another process of this machine opens and closes connections to the same address: let it keep them, or send it through weir; " +
+			"net.ipv4.tcp_tw_reuse=1 lends their ports, net.ipv4.ip_local_port_range has the range"
+	}
+	return "widen net.ipv4.ip_local_port_range, lower pool.max_open, or see who else dials this address: ss -tanp dst " + p.Dest.String()
+}
