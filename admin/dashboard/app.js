@@ -102,7 +102,7 @@ function together(groups) {
 }
 
 // CLOSES are the ways a connection ended, and the order in which they are shown.
-const CLOSES = {us: "weir first", peer: "peer first", quiet: "quiet", reset: "reset", aborted: "aborted", lingering: "lingering"};
+const CLOSES = {us: "weir first", peer: "peer first", quiet: "quiet", half_closed: "half-closed", reset: "reset", aborted: "aborted", lingering: "lingering"};
 const ways = (closes) => [...Object.keys(CLOSES).filter((k) => k in closes), ...Object.keys(closes).filter((k) => !(k in CLOSES))];
 
 function states(st) {

@@ -108,12 +108,13 @@ func (w *socketWatch) closed(c sock.Conn, how sock.How) {
 
 // ends says what each close leaves in the kernel.
 var ends = map[sock.How]tcpstat.End{
-	sock.HowQuiet:     tcpstat.EndGone,
-	sock.HowPeerFirst: tcpstat.EndAnswered,
-	sock.HowActive:    tcpstat.EndFirst,
-	sock.HowLinger:    tcpstat.EndFirst,
-	sock.HowAbort:     tcpstat.EndGone,
-	sock.HowReset:     tcpstat.EndGone,
+	sock.HowQuiet:      tcpstat.EndGone,
+	sock.HowPeerFirst:  tcpstat.EndAnswered,
+	sock.HowActive:     tcpstat.EndFirst,
+	sock.HowLinger:     tcpstat.EndFirst,
+	sock.HowAbort:      tcpstat.EndGone,
+	sock.HowReset:      tcpstat.EndGone,
+	sock.HowHalfClosed: tcpstat.EndAnswered, // clients alone do it
 }
 
 // keep forgets the ledgers of backends that are gone. One that is so new that it

@@ -147,6 +147,7 @@ func TestEveryEndOfAConnectionIsCountedByWhoWasFirst(t *testing.T) {
 		{sock.HowLinger, "us", tcpstat.EndFirst, 0, 0, "established>fin_wait1 fin_wait1>fin_wait2 fin_wait2>time_wait time_wait>closed"},
 		{sock.HowAbort, "us", tcpstat.EndGone, 0, 1, "established>closed"},
 		{sock.HowReset, "peer", tcpstat.EndGone, 0, 0, "established>closed"},
+		{sock.HowHalfClosed, "peer", tcpstat.EndAnswered, 0, 0, "established>close_wait close_wait>last_ack last_ack>closed"},
 	} {
 		one := closeCounts(func(h sock.How) uint64 {
 			if h == tc.how {

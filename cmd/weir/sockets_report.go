@@ -28,13 +28,16 @@ func (n closeCounts) firstUs() uint64 {
 }
 
 func (n closeCounts) firstPeer() uint64 {
-	return n(sock.HowPeerFirst) + n(sock.HowQuiet) + n(sock.HowReset)
+	return n.answered() + n(sock.HowQuiet) + n(sock.HowReset)
 }
+
+// answered is how often a FIN of the peer's was answered with one.
+func (n closeCounts) answered() uint64 { return n(sock.HowPeerFirst) + n(sock.HowHalfClosed) }
 
 func (n closeCounts) status() map[string]uint64 {
 	return map[string]uint64{
 		"us": n.firstUs(), "peer": n.firstPeer(), "quiet": n(sock.HowQuiet), "reset": n(sock.HowReset),
-		"lingering": n(sock.HowLinger), "aborted": n(sock.HowAbort),
+		"lingering": n(sock.HowLinger), "aborted": n(sock.HowAbort), "half_closed": n(sock.HowHalfClosed),
 	}
 }
 
@@ -55,15 +58,15 @@ func (n closeCounts) avoided(side string) uint64 {
 // way, without CLOSING. The end of TIME-WAIT is due a minute after the close, and
 // shown with it.
 func (n closeCounts) edges(m map[string]uint64) {
-	second := n(sock.HowPeerFirst) + n(sock.HowQuiet)
+	second := n.answered() + n(sock.HowQuiet)
 	first := n(sock.HowActive) + n(sock.HowLinger)
 	for _, e := range [...]struct {
 		edge string
 		n    uint64
 	}{
 		{"established>close_wait", second},
-		{"close_wait>last_ack", n(sock.HowPeerFirst)},
-		{"last_ack>closed", n(sock.HowPeerFirst)},
+		{"close_wait>last_ack", n.answered()},
+		{"last_ack>closed", n.answered()},
 		{"close_wait>closed", n(sock.HowQuiet)},
 		{"established>fin_wait1", first},
 		{"fin_wait1>fin_wait2", first},

@@ -40,7 +40,7 @@ type SocketGroup struct {
 	// the state diagram of RFC 9293: "closed>syn_sent". Each word but closed
 	// is one of those in States.
 	Edges           map[string]uint64 `json:"edges"`
-	Closes          map[string]uint64 `json:"closes"` // by who was first: us, peer; and of these: quiet, reset, lingering, aborted
+	Closes          map[string]uint64 `json:"closes"` // by who was first: us, peer; and of these: quiet, half_closed, reset, lingering, aborted
 	TimeWaitAvoided uint64            `json:"time_wait_avoided"`
 	TopClients      []TopClient       `json:"top_clients,omitempty"` // of listeners, by sockets
 	Ports           []PortsStatus     `json:"ports,omitempty"`       // of backends

@@ -261,7 +261,7 @@ func TestEveryEndingClosesAsTheTableSays(t *testing.T) {
 			sees(t, s, sock.PeerFIN)
 		},
 	}, {
-		name: "half-closed", e: sock.EndHalfClosed, how: sock.HowPeerFirst, client: 1,
+		name: "half-closed", e: sock.EndHalfClosed, how: sock.HowHalfClosed, client: 1,
 		before: func(c *net.TCPConn, s sock.Conn) { c.CloseWrite(); sees(t, s, sock.PeerFIN); send(t, s, reply) },
 		after:  func(c *net.TCPConn) { receiveAll(t, c, reply); c.Close() },
 	}, {

@@ -10,10 +10,11 @@ const (
 	HowLinger               // we sent the first FIN and read on until the peer's, or for a bounded time
 	HowAbort                // we reset the connection: no TIME_WAIT, what was in flight is lost
 	HowReset                // the peer reset it
+	HowHalfClosed           // the peer closed its half before we had answered, read on, and was answered; else as HowPeerFirst
 	hows
 )
 
-var howNames = [hows]string{"quiet", "peer_first", "active", "linger", "abort", "reset"}
+var howNames = [hows]string{"quiet", "peer_first", "active", "linger", "abort", "reset", "half_closed"}
 
 func (h How) String() string { return howNames[h] }
 

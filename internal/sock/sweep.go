@@ -109,7 +109,7 @@ func (s *Sweeper) End(c Conn, e Ending, graceful bool, gone func(How)) {
 func (s *Sweeper) endHalf(h held) {
 	if !h.peer.IsValid() || !holdable(h.c) {
 		s.mem.sawHalfClose(h.peer, time.Now().UnixNano())
-		s.finish(&h, HowPeerFirst)
+		s.finish(&h, HowHalfClosed)
 		return
 	}
 	if h.c.CloseWrite() != nil { // there was a reset already
@@ -128,7 +128,7 @@ func (s *Sweeper) lookHalf(h *held, now int64) bool {
 		s.finish(h, HowReset)
 	case ok && info.State == Closed:
 		s.mem.sawHalfClose(h.peer, now)
-		s.finish(h, HowPeerFirst)
+		s.finish(h, HowHalfClosed)
 	case !ok || now >= h.deadline:
 		s.finish(h, HowPeerFirst)
 	default:
