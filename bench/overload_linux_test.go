@@ -37,7 +37,7 @@ func TestBenchOverloadPriority(t *testing.T) {
 	var rows []overloadRow
 	for _, k := range priorityKinds {
 		t.Run(k.String(), func(t *testing.T) {
-			rows = append(rows, httpScene.overloadRun(t, k, capacity, overloadSteps(1, 2, 4, 1), 0.2))
+			rows = append(rows, httpScene.overloadRun(t, k, capacity, overloadSteps(1, 2, 3.5, 1), 0.2))
 		})
 	}
 	if t.Failed() {

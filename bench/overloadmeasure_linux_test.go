@@ -41,6 +41,7 @@ type overloadStep struct {
 	timedOut   int
 	unsent     int
 	p50, p99   time.Duration // of all answers that are fine, from the arrival
+	settled99  time.Duration // the same, of those that came when the step was settledBy old
 	late99     time.Duration // from an arrival to its write, where a connection was free or came free
 	first      int           // of class 1
 	firstGood  int
@@ -51,6 +52,10 @@ type overloadStep struct {
 	backToBase bool // the plateau that settled is about is that of the first step
 }
 
+// settledBy is when a step is to have settled. What was let in before, when nobody
+// could know yet that the load would last, is in p99 and not in settled99.
+const settledBy = time.Second
+
 const forever = time.Duration(math.MaxInt64)
 
 // measure counts arrivals by step. The last step, if it has the rate of the
@@ -60,7 +65,7 @@ func measure(steps []step, arrivals []arrival, samples []overloadSample, capacit
 	for i, s := range steps {
 		o := overloadStep{step: s, refused: map[int]int{}}
 		offered, good := make([]int, s.length/window), make([]int, s.length/window)
-		var took, late []time.Duration
+		var took, later, late []time.Duration
 		for _, a := range arrivals {
 			if a.step != i {
 				continue
@@ -85,6 +90,9 @@ func measure(steps []step, arrivals []arrival, samples []overloadSample, capacit
 				o.refused[a.result]++
 			default:
 				took = append(took, a.done-a.at)
+				if a.at-begin >= settledBy {
+					later = append(later, a.done-a.at)
+				}
 				if !a.good() {
 					o.timedOut++
 					break
@@ -97,8 +105,9 @@ func measure(steps []step, arrivals []arrival, samples []overloadSample, capacit
 			}
 		}
 		slices.Sort(took)
+		slices.Sort(later)
 		slices.Sort(late)
-		o.p50, o.p99, o.late99 = quantile(took, 0.5), quantile(took, 0.99), quantile(late, 0.99)
+		o.p50, o.p99, o.settled99, o.late99 = quantile(took, 0.5), quantile(took, 0.99), quantile(later, 0.99), quantile(late, 0.99)
 		o.windows = shares(offered, good, capacity)
 		o.plateau = plateau(o.windows)
 		o.used = samples[i+1].since(samples[i])

@@ -18,7 +18,7 @@ import (
 func (sc *scene) printOverload(t *testing.T, capacity float64, rows []overloadRow) {
 	var b strings.Builder
 	sc.heading(t, &b, capacity)
-	fmt.Fprint(&b, "\n| | offered | answered in time/s | of capacity | p50, p99 of admitted, ms | refused/s | broken/s | given up/s | connections opened/s | settled after, s | CPU of the proxy by request, µs |\n|---|---|---|---|---|---|---|---|---|---|---|\n")
+	fmt.Fprint(&b, "\n| | offered | answered in time/s | of capacity | p50, p99 of admitted, ms | p99 from 1 s on | refused/s | broken/s | given up/s | connections opened/s | settled after, s | CPU of the proxy by request, µs |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n")
 	for _, r := range rows {
 		for i, s := range r.steps {
 			name, cpu := "", "-"
@@ -28,8 +28,8 @@ func (sc *scene) printOverload(t *testing.T, capacity float64, rows []overloadRo
 			if r.start != nil {
 				cpu = fmt.Sprintf("%.1f", float64(s.used.proxy.Microseconds())/float64(s.offered))
 			}
-			fmt.Fprintf(&b, "| %s | %gx | %s | %.3f | %s | %s | %s | %s | %s | %s | %s |\n", name, s.times, s.rate(s.good), float64(s.good)/s.length.Seconds()/capacity,
-				s.latencies(), s.refusals(), s.rate(s.broken), s.gaveUp(), s.rate(s.used.opened), s.settling(), cpu)
+			fmt.Fprintf(&b, "| %s | %gx | %s | %.3f | %s | %s | %s | %s | %s | %s | %s | %s |\n", name, s.times, s.rate(s.good), float64(s.good)/s.length.Seconds()/capacity,
+				s.latencies(), s.settledLatency(), s.refusals(), s.rate(s.broken), s.gaveUp(), s.rate(s.used.opened), s.settling(), cpu)
 		}
 	}
 	notes(t, &b, rows)
@@ -100,6 +100,13 @@ func (s *overloadStep) latencies() string {
 		return "-"
 	}
 	return fmt.Sprintf("%.1f, %.1f", float64(s.p50)/1e6, float64(s.p99)/1e6)
+}
+
+func (s *overloadStep) settledLatency() string {
+	if s.settled99 == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", float64(s.settled99)/1e6)
 }
 
 func (s *overloadStep) refusals() string {
