@@ -45,10 +45,11 @@ type knee struct {
 	guard   guard
 	usual   float64 // share of requests that fail anyway
 
-	busy  int // windows in a row in which the limit was used up
-	since int // of these, since the last look
-	gap   int // looks are so far apart
-	grown int // windows in a row that saw no queue at all
+	busy   int // windows in a row in which the limit was used up
+	since  int // of these, since the last look
+	denied int // windows in which it was not to grow, since it last did
+	gap    int // looks are so far apart
+	grown  int // windows in a row that saw no queue at all
 
 	doubted bool // the base is the guard's, and yet to be searched for
 
@@ -81,6 +82,10 @@ const (
 	// standard deviations. With 1 more than 1 % is shed at 0.9 of capacity
 	// where service times are bimodal.
 	burstDeviations = 1.25
+
+	// After so many windows it grows by one step all the same: the backend may
+	// have become slower, and nothing else would find that the base is wrong.
+	denials = 8
 
 	// Bursts below capacity use the limit up for three windows, rarely for more.
 	sustained = 4
@@ -177,8 +182,11 @@ func (k *knee) slack(w window) {
 		// times differ anyway. Beyond that they make a queue there, which a step
 		// to overload would have to wait for.
 		if k.base.known && k.base.excess(w) > burstDeviations*w.deviation() {
-			return
+			if k.denied++; k.denied < denials {
+				return
+			}
 		}
+		k.denied = 0
 		k.move(k.limit+headroom(k.limit), AdaptiveGrown)
 		return
 	}

@@ -134,6 +134,22 @@ func TestAtCapacityTheQueueStaysInFront(t *testing.T) {
 	}
 }
 
+// Nor may it hold on to a base that is none any more: this backend is slower than
+// it was, and works on more at once.
+func TestASlowerBackendThatIsNotFullIsGivenMore(t *testing.T) {
+	shed, all := 0, 0
+	for _, seed := range simSeeds {
+		a := newAdaptive(t, AdaptiveOptions{Max: 128})
+		s := simLoad(a, simFixedTime, seed, simPhase{6, simCapacity / 2, 10, 1}, simPhase{66, 0.8 * simCapacity, 20, 2})
+		shed, all = shed+s.shed, all+s.shed+len(s.answers)
+	}
+	share := float64(shed) / float64(all)
+	if share > 0.004 { // without denials 0.005
+		t.Errorf("%.2f %% are shed at 0.8 of capacity", 100*share)
+	}
+	t.Logf("%.2f %% are shed in a minute at 0.8 of capacity, with twice the workers and twice the time", 100*share)
+}
+
 // Five seconds after a change the limit is where it belongs.
 func TestTheLimitFollowsTheBackend(t *testing.T) {
 	changes := []struct {

@@ -260,8 +260,9 @@ func (b *Breaker) take(now int64) (Ticket, error) {
 func (b *Breaker) giveUpLost(now int64) {
 	for i := range b.places {
 		if p := &b.places[i]; p.done != nil && now-p.since >= int64(breakerProbeMost) {
-			p.done(errIgnored)
+			done := p.done
 			*p = breakerProbe{}
+			b.tell(done, errIgnored)
 		}
 	}
 }
@@ -278,16 +279,24 @@ func (b *Breaker) probed(t Ticket, now int64, o Outcome) {
 		if b.state() != BreakerClosed {
 			b.until.Store(b.opens)
 		}
-		// A probe of an earlier half-open state is not heard by gobreaker.
 		switch o {
 		case Succeeded:
 			b.cause = fmt.Sprintf("%d probes succeeded", breakerProbes)
-			done(nil)
+			b.tell(done, nil)
 		case Failed, NoConnection:
 			b.cause = "a probe failed"
-			done(errFailed)
+			b.tell(done, errFailed)
 		default:
-			done(errIgnored)
+			b.tell(done, errIgnored)
 		}
 	})
+}
+
+// tell says to gobreaker how a probe ended; mu is held. It hears no probe of an
+// earlier half-open state. When it is open it must not even be asked: its own
+// timeout has long passed, and it would be half-open by the question.
+func (b *Breaker) tell(done func(error), err error) {
+	if b.state() != BreakerOpen {
+		done(err)
+	}
 }

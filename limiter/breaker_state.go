@@ -14,7 +14,7 @@ import (
 //	          half or more of 20 failed, or 5 dials in a row
 //	+--> closed --------------------------------------> open <---------+
 //	|                                                    |             |
-//	|                        5 s, doubled up to 60 s     |             |
+//	|                        1 s, doubled up to 60 s     |             |
 //	|                        while probes fail           v             |
 //	+------------------------------------------------ half_open -------+
 //	         3 probes succeeded                                a probe failed

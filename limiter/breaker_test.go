@@ -190,6 +190,28 @@ func TestBreakerStaysOpenTwiceAsLongAfterEachProbeThatFails(t *testing.T) {
 	})
 }
 
+// Probes that were under way when the first of them failed say nothing new, however
+// they end.
+func TestBreakerStaysOpenWhenFurtherProbesEnd(t *testing.T) {
+	for _, o := range []Outcome{Failed, Succeeded, Ignored} {
+		breakerBubble(t, func(l *breakerLab) {
+			l.asks(breakerLeast, Failed)
+			for open := breakerOpenFirst; open < breakerOpenMost; open *= 2 {
+				l.pass(open)
+				first, second, third := l.probe(), l.probe(), l.probe()
+				first.Done(l.now(), Failed)
+				l.pass(33 * time.Millisecond)
+				second.Done(l.now(), o)
+				l.pass(33 * time.Millisecond)
+				third.Done(l.now(), o)
+				if got, want := l.RetryIn(l.now()), min(2*open, breakerOpenMost)-66*time.Millisecond; l.state() != BreakerOpen || got != want {
+					t.Fatalf("after %v open, and one probe of three that failed, it is %v for %v, want open for %v", open, l.state(), got, want)
+				}
+			}
+		})
+	}
+}
+
 func TestBreakerLetsThreeProbesThroughAndClosesWhenTheyAreGood(t *testing.T) {
 	breakerBubble(t, func(l *breakerLab) {
 		l.asks(100, Succeeded)

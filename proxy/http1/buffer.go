@@ -125,9 +125,18 @@ func (b *buffer) ensure(n int, budget *Budget) *buffer {
 	return big
 }
 
-// shrink returns a small buffer with b's content, if that fits in one.
+// shrink returns a small buffer with b's content, if that fits in one. Those that
+// count in no Budget stay what they are while they are in use.
 func (b *buffer) shrink(size int, budget *Budget) *buffer {
-	if b.class < freeClasses || b.len() > size {
+	if b.class < freeClasses {
+		return b
+	}
+	return b.fit(size, budget)
+}
+
+// fit is shrink for a buffer that will be kept for a while.
+func (b *buffer) fit(size int, budget *Budget) *buffer {
+	if len(b.b) <= size || b.len() > size {
 		return b
 	}
 	small := newBuffer(size, budget)

@@ -148,8 +148,8 @@ func (s *session) answerFault(k fault.Kind, a *fault.Answer) (keep bool) {
 }
 
 // writeFault writes a fault's answer, with lines in place of its own Retry-After
-// if there are any; for overload the backend's page, if it has one. The connection is kept where it is known where the next
-// request begins.
+// if there are any; for overload the backend's page, if it has one. The connection
+// is kept where it is known where the next request begins.
 func (s *session) writeFault(k fault.Kind, a *fault.Answer, lines []byte) (keep bool) {
 	whole := s.req.HeadLen > 0 && s.body.done
 	keep = whole && s.req.KeepAlive && !k.Closes() && !s.l.Draining()

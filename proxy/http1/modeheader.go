@@ -7,8 +7,8 @@ import (
 )
 
 // modeField tells clients in which mode the backend of their request is. What
-// backends send under this name is cut where weir says it itself, so that it is
-// weir's word.
+// backends send under this name in a head is cut where weir says it itself, so that
+// it is weir's word. Trailers pass: who takes a header field from there asks for it.
 const modeField = "X-Weir-Mode"
 
 var cutMode = []string{modeField}

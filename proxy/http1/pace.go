@@ -14,9 +14,10 @@ import (
 // cut. Without this rule max_open clients who send a byte now and then would
 // own the pool.
 const (
-	slowRate   = 16 << 10        // bytes a second
-	slowWindow = 5 * time.Second // over which it is measured
-	slowTick   = time.Second     // how often a silent client is looked at
+	slowRate   = 16 << 10         // bytes a second
+	slowWindow = 5 * time.Second  // over which it is measured
+	slowTick   = time.Second      // how often a silent client is looked at
+	slowLeast  = time.Millisecond // what takes less was no wait
 )
 
 // pace measures a client while it holds a lease. Only the time counts that was
@@ -29,8 +30,14 @@ type pace struct {
 // slow books that the client moved n bytes in d and says whether it is to be
 // cut.
 func (p *pace) slow(n int, d time.Duration, waiting *pool.Pool) bool {
-	p.waited += d
-	p.bytes += n
+	if d >= slowLeast {
+		p.waited += d
+	}
+	// What goes before the first wait only fills the socket's buffer, which
+	// may be megabytes.
+	if p.waited > 0 {
+		p.bytes += n
+	}
 	if p.waited < slowWindow {
 		return false
 	}

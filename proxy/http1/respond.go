@@ -32,6 +32,7 @@ type answer struct {
 
 func (a *answer) reset() {
 	a.asked, a.begun, a.lost, a.closed, a.unsent = false, false, false, false, false
+	a.pace = pace{} // that of another client
 }
 
 func (a *answer) free(budget *Budget) {

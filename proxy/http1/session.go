@@ -161,7 +161,7 @@ func (s *session) rest() (next sock.Next, ok bool) {
 	}
 	next = sock.Next{Park: hold, State: statesServed[overlimit.Spent], Unread: true}
 	if s.in.len() > 0 {
-		next.State, s.in = &pipelined{s.in}, nil
+		next.State, s.in = &pipelined{s.in.fit(headSize, s.front.budget)}, nil
 	}
 	return next, true
 }
