@@ -139,6 +139,18 @@ func TestAcceptTheDashboardIsUsedByKeyboard(t *testing.T) {
 	p.clean(s.weir)
 }
 
+// The address can be typed by hand, and be anything.
+func TestAcceptTheDashboardOpensUnderAnyAddress(t *testing.T) {
+	s := dashboardScene(t)
+	b := startBrowser(t)
+	p := b.open("http://"+s.weir.admin+"/#%", 1440, 1000, false)
+	p.until(20*time.Second, "for the page to be live", live)
+	p.eval(`location.hash = "#%zz"`)
+	p.eval(`location.hash = "#backends%2Fapi"`)
+	p.until(10*time.Second, "for the backend's sockets", `document.getElementById("states-of").textContent === "backend api"`)
+	p.clean(s.weir)
+}
+
 func TestAcceptTheDashboardComesBackAfterARestart(t *testing.T) {
 	s := dashboardScene(t)
 	p := startBrowser(t).dashboard(s.weir)

@@ -99,6 +99,72 @@ func TestAcceptDoctorFindsNothingWrongWhereNothingIsAndNeedsNoPrivilege(t *testi
 	}
 }
 
+// Most of a small range has been used, and the kernel would use it again: weir's
+// own status calls such ports free, and so does doctor. A backend that is a name
+// is found by its addresses, and one without an address stands for no other
+// destination.
+func TestAcceptDoctorCallsPortsInUseThatNoDialCanHave(t *testing.T) {
+	program, _ := forNobody(t)
+	ns := testnet.NewNetns(t)
+	l, err := ns.Listen("tcp4", "127.0.0.1:9001")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ns.Sysctl("net.ipv4.ip_local_port_range", "45000 45399")
+	ns.Sysctl("net.ipv4.tcp_tw_reuse", "0")
+	for range 360 {
+		c, err := ns.Dial("tcp4", "127.0.0.1:9001")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(c.Close(), s.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ports := func(backend string) (verdict, found string) {
+		args := []string{"doctor", "-json"}
+		if backend != "" {
+			file := filepath.Join(t.TempDir(), "weir.yaml")
+			if err := os.WriteFile(file, []byte(oneBackend(backend, "", "")), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			args = append(args, "-config", file)
+		}
+		d, _ := diagnose(t, ns.Command(program, args...))
+		for _, c := range d.Checks {
+			if c.Name == "ports_now" {
+				return c.Verdict, c.Found
+			}
+		}
+		t.Fatalf("no ports_now in %+v", d)
+		return "", ""
+	}
+	for _, tc := range []struct{ backend, verdict, says string }{
+		{"", "fail", "360 of 400 ports in use from 127.0.0.1 to 127.0.0.1:9001 (90 %), 360 of them TIME_WAIT"},
+		{"localhost:9001", "fail", "360 of 400 ports in use from 127.0.0.1 to 127.0.0.1:9001"},
+		{"localhost:9002", "pass", "no outgoing connection to a backend of the configuration"},
+		{"no.such.invalid:9001", "unknown", "no address is known for no.such.invalid:9001"},
+	} {
+		if verdict, found := ports(tc.backend); verdict != tc.verdict || !strings.Contains(found, tc.says) {
+			t.Errorf("backend %q: %s, %s; want %s, with %q", tc.backend, verdict, found, tc.verdict, tc.says)
+		}
+	}
+	ns.Sysctl("net.ipv4.tcp_tw_reuse", "2")
+	var verdict, found string
+	testnet.WaitFor(t, 10*time.Second, "ports that are a second old to be free again", func() bool {
+		verdict, found = ports("")
+		return strings.Contains(found, "360 more in TIME_WAIT are free")
+	})
+	if verdict != "pass" || !strings.HasPrefix(found, "0 of 400 ports in use") {
+		t.Errorf("%s: %s", verdict, found)
+	}
+}
+
 // What articles tell is 3.155 KB.
 func TestAcceptDoctorMeasuresATimeWaitAndLeavesNothingBehind(t *testing.T) {
 	program, _ := forNobody(t)

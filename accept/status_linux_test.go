@@ -217,6 +217,23 @@ func TestAcceptStatusWatchesOnATerminalAndLeavesItAsItWas(t *testing.T) {
 	}
 }
 
+// Ctrl-C leaves the terminal as it was, and so do the other ways to end it.
+func TestAcceptStatusLeavesTheTerminalAsItWasAtCtrlBackslash(t *testing.T) {
+	w := start(t, oneBackend("127.0.0.1:1", "", ""))
+	tt := onTerminal(t, 80, 24, "", "status", "-watch", "-admin", w.admin)
+	tt.waits("with the listener", func(l []string) bool { return strings.Contains(strings.Join(l, "\n"), "web") })
+	if _, err := tt.master.WriteString("\x1c"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tt.cmd.Wait(); err != nil {
+		t.Errorf("Ctrl-\\: %v", err)
+	}
+	<-tt.gone
+	if m := tt.termios(); m != tt.modes || !strings.HasSuffix(tt.text(), leaveScreen) {
+		t.Errorf("the terminal's modes were %+v and are %+v, after %q", tt.modes, m, tt.text()[max(0, len(tt.text())-100):])
+	}
+}
+
 func TestAcceptStatusWithoutColorHasNone(t *testing.T) {
 	w := start(t, oneBackend("127.0.0.1:1", "", ""))
 	tt := onTerminal(t, 80, 24, "NO_COLOR=1", "status", "-admin", w.admin)

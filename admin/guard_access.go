@@ -50,8 +50,9 @@ func (s *Server) SetAccess(a Access) error {
 	}
 	s.access.Store(&a)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, d := range s.doors {
+	doors := slices.Clone(s.doors) // one that is added now has the new access
+	s.mu.Unlock()
+	for _, d := range doors {
 		if d.ln.Addr().Network() != "unix" {
 			d.open.drop()
 		}
@@ -65,7 +66,7 @@ func (s *Server) overTLS(ln net.Listener) net.Listener {
 	if ln.Addr().Network() == "unix" || s.access.Load().Certificate == nil {
 		return ln
 	}
-	return tls.NewListener(ln, &tls.Config{
+	return tlsListener{tls.NewListener(ln, &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		// Called for each connection, and so as SetAccess has left it.
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
@@ -83,7 +84,29 @@ func (s *Server) overTLS(ln net.Listener) net.Listener {
 			}
 			return c, nil
 		},
-	})
+	})}
+}
+
+type tlsListener struct{ net.Listener }
+
+func (l tlsListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return shaken{c.(*tls.Conn)}, nil
+}
+
+// shaken is not written to before its handshake, which a write would begin. The
+// HTTP server answers 503 to one connection too many from the goroutine that
+// accepts, with no deadline: a client that says nothing would hold it for ever.
+type shaken struct{ *tls.Conn }
+
+func (c shaken) Write(b []byte) (int, error) {
+	if !c.ConnectionState().HandshakeComplete {
+		return 0, errors.New("admin: nothing is written before the TLS handshake")
+	}
+	return c.Conn.Write(b)
 }
 
 // Why a client is not let in. One without a token that it could have sent is told
@@ -144,7 +167,6 @@ func (s *Server) refuseLogin(ctx *fasthttp.RequestCtx, why string) {
 		s.opt.Log.Warn("admin refused a login", "fold", "admin login", "client", ctx.RemoteIP().String(), "path", clip(ctx.Path()), "reason", why)
 	}
 	text(ctx, status, why)
-	ctx.SetConnectionClose()
 }
 
 // clip bounds what a stranger gets into the log.

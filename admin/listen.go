@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"os"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -109,69 +106,4 @@ func removeStale(path string) error {
 		return err
 	}
 	return nil
-}
-
-// conns is a listener that knows its open connections, so that a shutdown can
-// end those that do not end by themselves. The HTTP server has no such call.
-type conns struct {
-	net.Listener
-
-	mu   sync.Mutex // guards held; not held while a socket is used
-	held map[net.Conn]struct{}
-	over bool
-}
-
-func (l *conns) Accept() (net.Conn, error) {
-	c, err := l.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	h := &heldConn{Conn: c, l: l}
-	l.mu.Lock()
-	over := l.over
-	if !over {
-		l.held[h] = struct{}{}
-	}
-	l.mu.Unlock()
-	if over {
-		c.Close()
-		return nil, net.ErrClosed
-	}
-	return h, nil
-}
-
-// cut closes all connections and says how many there were.
-func (l *conns) cut() int {
-	l.mu.Lock()
-	l.over = true
-	held := l.held
-	l.held = nil
-	l.mu.Unlock()
-	for c := range held {
-		c.(*heldConn).Conn.Close()
-	}
-	return len(held)
-}
-
-// drop closes all connections there are now. Closing a connection that the server
-// closes too is no harm.
-func (l *conns) drop() {
-	l.mu.Lock()
-	held := slices.Collect(maps.Keys(l.held))
-	l.mu.Unlock()
-	for _, c := range held {
-		c.(*heldConn).Conn.Close()
-	}
-}
-
-type heldConn struct {
-	net.Conn
-	l *conns
-}
-
-func (c *heldConn) Close() error {
-	c.l.mu.Lock()
-	delete(c.l.held, c)
-	c.l.mu.Unlock()
-	return c.Conn.Close()
 }

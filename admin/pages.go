@@ -47,12 +47,17 @@ func (l scrapeLog) Println(v ...any) {
 }
 
 func (s *Server) handle(ctx *fasthttp.RequestCtx, g *guard) {
+	stranger := g.admit(ctx)
 	if why := g.refuse(&ctx.Request.Header); why != "" {
 		text(ctx, fasthttp.StatusForbidden, why)
-	} else if why := g.admit(ctx); why != "" {
-		s.refuseLogin(ctx, why)
+	} else if stranger != "" {
+		s.refuseLogin(ctx, stranger)
 	} else {
+		known(ctx.Conn())
 		s.route(ctx, g)
+	}
+	if stranger != "" { // who has no login holds none of maxConns, a probe neither
+		ctx.SetConnectionClose()
 	}
 	h := &ctx.Response.Header
 	h.Set("Cache-Control", "no-store")

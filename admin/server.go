@@ -127,7 +127,7 @@ func (s *Server) Listen(address string) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := &conns{Listener: ln, held: make(map[net.Conn]struct{})}
+	open := newConns(ln, s.opt.Log)
 	d := &door{ln: ln, open: open, done: done}
 	g := guard{unix: ln.Addr().Network() == "unix", access: &s.access}
 	d.http = &fasthttp.Server{

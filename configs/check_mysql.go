@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"crypto/tls"
 	"fmt"
 	"path"
 	"slices"
@@ -136,7 +135,7 @@ func (ch *checker) keyPair(cert, key, at string) {
 	if cert == "" || key == "" || !ch.good(at+".cert", at+".key") {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+	if _, err := LoadKeyPair(cert, key); err != nil {
 		ch.reject(at+".cert", "%s", err)
 	}
 }

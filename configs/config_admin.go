@@ -5,7 +5,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 )
 
@@ -13,7 +12,7 @@ import (
 // of token_file and tls hold.
 type Admin struct {
 	// Where the pages, /metrics and /healthz are served: host:port or unix:/path. An address that other machines reach needs token_file or tls.client_ca.
-	Address Address `key:"address" form:"listen"`
+	Address Address `key:"address" form:"page"`
 	// Unix socket that takes drain and reload, as unix:/path.
 	Socket Address `key:"socket" form:"socket" absent:"no write actions"`
 	// File with the token that the pages of address ask for, one line of 16 to 1024 characters. It is read again by each reload.
@@ -57,24 +56,11 @@ func (a *Admin) Exposed() bool { return a.Address.Network() == "tcp" && !a.Addre
 // Load reads the files: the certificate, and those who may sign the clients',
 // nil where clients need none.
 func (t *AdminTLS) Load() (cert tls.Certificate, clients *x509.CertPool, err error) {
-	if cert, err = tls.LoadX509KeyPair(t.Cert, t.Key); err != nil || t.ClientCA == "" {
+	if cert, err = LoadKeyPair(t.Cert, t.Key); err != nil || t.ClientCA == "" {
 		return cert, nil, err
 	}
 	clients, err = readCerts(t.ClientCA)
 	return cert, clients, err
-}
-
-// readCerts reads a file of certificates that are trusted.
-func readCerts(path string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", path)
-	}
-	return pool, nil
 }
 
 // Bounds of the token. One of 16 characters cannot be guessed over a network, and

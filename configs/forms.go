@@ -17,6 +17,7 @@ var forms = map[string]func(string) error{
 	"path":   pathForm,
 	"header": headerForm,
 	"listen": listenForm,
+	"page":   pageForm,
 	"dial":   dialForm,
 	"socket": socketForm,
 
@@ -167,7 +168,13 @@ func headerValueForm(s string) error {
 	return nil
 }
 
-func listenForm(s string) error {
+func listenForm(s string) error { return ipForm(s, ", or [127.0.0.1:%[1]d, \"[::1]:%[1]d\"] for both") }
+
+// pageForm is listenForm for a key that takes no list.
+func pageForm(s string) error { return ipForm(s, " or \"[::1]:%d\"") }
+
+// ipForm is an address to listen on; or is what else may be written for localhost.
+func ipForm(s, or string) error {
 	a, err := ParseAddress(s)
 	if err != nil || a.Network() == "unix" {
 		return err
@@ -175,7 +182,7 @@ func listenForm(s string) error {
 	host, port := a.HostPort()
 	if _, isIP := a.ip(); host != "" && !isIP {
 		if strings.EqualFold(host, "localhost") {
-			return fmt.Errorf("%q: a listener needs an IP address; write 127.0.0.1:%d, or [127.0.0.1:%d, \"[::1]:%d\"] for both", s, port, port, port)
+			return fmt.Errorf("%q: a listener needs an IP address; write 127.0.0.1:%d%s", s, port, fmt.Sprintf(or, port))
 		}
 		return fmt.Errorf("%q: a listener needs an IP address, names may change under it", clip(s))
 	}

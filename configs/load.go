@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
@@ -35,23 +36,31 @@ func Load(path string) (*Config, []Warning, error) {
 // readRegular reads a file of at most that many bytes, and one more of a longer
 // one: the caller refuses that.
 func readRegular(path string, most int) ([]byte, error) {
-	// Stat follows symbolic links, as a mounted ConfigMap is made of them. It
-	// comes first because opening a pipe that nobody writes to never returns.
-	info, err := os.Stat(path)
+	// With O_NONBLOCK the open of a pipe that nobody writes to returns, and the
+	// kind that is looked at is that of what is read, whatever the path leads to
+	// by then. Links are followed: a mounted ConfigMap is made of them.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		if info, e := os.Stat(path); e == nil && info.Mode()&fs.ModeSocket != 0 { // which no open takes
+			err = notRegular(info.Mode())
+		}
+		return nil, withoutPath(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
 	if err != nil {
 		return nil, withoutPath(err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("is %s; weir reads a regular file, or a link to one, as each reload reads it again", kindOfFile(info.Mode()))
+		return nil, notRegular(info.Mode())
 	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, withoutPath(err)
-	}
-	defer f.Close()
 	// Whatever the file's size says: files of /proc say 0.
 	data, err := io.ReadAll(io.LimitReader(f, int64(most)+1))
 	return data, withoutPath(err)
+}
+
+func notRegular(m fs.FileMode) error {
+	return fmt.Errorf("is %s; weir reads a regular file, or a link to one, as each reload reads it again", kindOfFile(m))
 }
 
 func kindOfFile(m fs.FileMode) string {

@@ -14,7 +14,8 @@ import (
 // comes back or is dialled, in order of class and arrival (limiter.Queue). It
 // waits until ctx ends or for QueueTimeout, and fails at once with ErrQueueFull,
 // ErrClosed, or, if nothing of key is open and dials are held down, with the last
-// *DialError. A more important one, or overload, ends its wait with ErrShed.
+// *DialError. A more important one, or overload, ends its wait with ErrShed. Who
+// waited for QueueTimeout for a dial that does not end gets a *DialError too.
 func (p *Pool) Acquire(ctx context.Context, key string, class limiter.Class) (Lease, error) {
 	return p.acquire(ctx, key, class, false)
 }
@@ -60,7 +61,7 @@ func (p *Pool) acquire(ctx context.Context, key string, class limiter.Class, fre
 		waited := time.Since(since)
 		p.waits.Observe(waited)
 		if err != nil {
-			return Lease{}, p.refused(k, err)
+			return Lease{}, p.refused(want{k, fresh}, err)
 		}
 		// One newly dialled is handed over as it is: a backend that
 		// accepts and hangs up would otherwise be dialled for ever.
@@ -134,10 +135,16 @@ func (p *Pool) queueFull(g *group) error {
 	return *built
 }
 
-// refused counts and explains what ended a wait for k.
-func (p *Pool) refused(k *keyed, err error) error {
+// refused counts and explains what ended the wait of w.
+func (p *Pool) refused(w want, err error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if isTimeout(err) {
+		if e := p.undialled(w, p.now()); e != nil {
+			p.count.failedFast++
+			return e
+		}
+	}
 	switch {
 	case errors.Is(err, ErrShed):
 		return p.errShed // counted when it was
@@ -146,7 +153,7 @@ func (p *Pool) refused(k *keyed, err error) error {
 	case isContext(err):
 		p.count.left++
 	}
-	return p.explain(err, k.group)
+	return p.explain(err, w.key.group)
 }
 
 // explain wraps what ended the wait of one of g. It names the bound in the way:

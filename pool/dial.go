@@ -3,6 +3,8 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
+	"os"
 	"time"
 
 	"weir/internal/reason"
@@ -175,6 +177,7 @@ func (p *Pool) arrived(c *conn) {
 	now := p.now()
 	p.answered()
 	c.key.hold.ok()
+	c.key.trying = now
 	p.count.dials[DialOK]++
 	dialled := c.born
 	c.born, c.idleSince = now, now
@@ -254,6 +257,26 @@ func (p *Pool) hopeless(w want, now time.Duration) error {
 	}
 	if k.hold.active(now) {
 		return k.hold.last
+	}
+	return nil
+}
+
+// undialled returns the dial's error for a waiter whose time is up, if it is a dial
+// that it waited for and no bound: no connection that would do is open, and either
+// the last dial failed, or dials for its key have come to nothing for most of the
+// time that they, or the waiter, have. The two times are often the same, as the
+// defaults are, and a waiter's began before its dial's. mu is held.
+func (p *Pool) undialled(w want, now time.Duration) error {
+	k := w.key
+	if k.live() > 0 && !w.fresh {
+		return nil
+	}
+	most := min(p.opts.DialTimeout, p.opts.QueueTimeout)
+	if tried := now - k.trying; k.n[dialing] > 0 && tried >= most-most/10 {
+		return p.opts.dialError(fmt.Errorf("no answer in %v, and queue.timeout is over: %w", tried.Round(time.Millisecond), os.ErrDeadlineExceeded))
+	}
+	if live := p.main.n[idle] + p.main.n[looking] + p.main.n[leased]; live == 0 && p.hold.failing() {
+		return p.hold.last
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/jackc/puddle/v2"
 
@@ -25,6 +26,8 @@ type keyed struct {
 	fresh   int      // of waiting: want none that was used
 	need    int      // waiters for whom no connection is there or on the way
 	hold    holddown // after a KeyError
+
+	trying time.Duration // while dials are under way: since when none arrived (pool time)
 
 	scan, seen, spare int // see Pool.provided
 	condemned         int // idle connections, see Pool.condemn
@@ -66,6 +69,9 @@ func (k *keyed) count() int { return k.live() + k.n[dialing] + k.n[closing] }
 
 // enter books a connection that is about to be dialled.
 func (k *keyed) enter() {
+	if k.n[dialing] == 0 {
+		k.trying = k.pool.now()
+	}
 	k.n[dialing]++
 	k.group.enter()
 	k.recount()

@@ -9,51 +9,50 @@ type Totals struct {
 	InUse    int // TCP sockets but for TIME-WAIT, both families
 	Orphans  int // closed by their process, not yet by the peer; of the host
 	TimeWait int // TIME-WAIT, and FIN-WAIT-2 in the same short form
-	Alloc    int // of the host
 	Pages    int // of memory; of the host
 
 	// /proc/net/snmp, since the namespace began.
-	ActiveOpens, PassiveOpens, AttemptFails, EstabResets, RetransSegs, OutRsts uint64
-	CurrEstab                                                                  int // ESTABLISHED and CLOSE-WAIT
+	AttemptFails, EstabResets uint64
 
 	// /proc/net/netstat, since the namespace began.
-	TimeWaits, TimeWaitRecycled, TimeWaitKilled, TimeWaitOverflow uint64
-	ListenOverflows, ListenDrops, SyncookiesSent                  uint64
-	ReqQFullDrop, ReqQFullDoCookies                               uint64
-	AbortOnData, AbortOnClose                                     uint64
+	TimeWaitRecycled, TimeWaitOverflow           uint64
+	ListenOverflows, ListenDrops, SyncookiesSent uint64
 }
 
-// parseSockstat reads /proc/net/sockstat or sockstat6 (net/ipv4/proc.c,
-// sockstat_seq_show): lines of a protocol and pairs of a word and a number.
-func (t *Totals) parseSockstat(text []byte) {
+// Sockstat finds a number in /proc/net/sockstat or sockstat6 (net/ipv4/proc.c,
+// sockstat_seq_show): lines of a protocol, as TCP or TCP6, and pairs of a word and
+// a number, as inuse or tw. It is false if there is none, or none that an int of
+// C can have.
+func Sockstat(text []byte, protocol, word string) (int, bool) {
 	for line := range bytes.Lines(text) {
 		f := fields{bytes.TrimRight(line, "\n")}
-		proto := string(f.next(':'))
-		if proto != "TCP" && proto != "TCP6" {
+		if string(f.next(':')) != protocol {
 			continue
 		}
 		for {
-			word := f.next(' ')
-			if len(word) == 0 {
+			w, number := f.next(' '), f.next(' ')
+			if len(w) == 0 {
 				break
 			}
-			v, ok := decimal(f.next(' '))
-			if !ok || v > 1<<31-1 {
-				continue
-			}
-			switch n := int(v); string(word) {
-			case "inuse":
-				t.InUse = min(t.InUse+n, 1<<31-1)
-			case "orphan":
-				t.Orphans = n
-			case "tw":
-				t.TimeWait = n
-			case "alloc":
-				t.Alloc = n
-			case "mem":
-				t.Pages = n
+			if v, ok := decimal(number); string(w) == word && ok && v <= 1<<31-1 {
+				return int(v), true
 			}
 		}
+	}
+	return 0, false
+}
+
+// parseSockstat reads sockstat or sockstat6, and adds to what the other had.
+func (t *Totals) parseSockstat(text []byte) {
+	for _, n := range [...]struct {
+		protocol, word string
+		to             *int
+	}{
+		{"TCP", "inuse", &t.InUse}, {"TCP6", "inuse", &t.InUse},
+		{"TCP", "orphan", &t.Orphans}, {"TCP", "tw", &t.TimeWait}, {"TCP", "mem", &t.Pages},
+	} {
+		v, _ := Sockstat(text, n.protocol, n.word)
+		*n.to = min(*n.to+v, 1<<31-1)
 	}
 }
 
@@ -87,29 +86,15 @@ func (t *Totals) set(group, name string, v uint64) {
 	switch group {
 	case "Tcp":
 		switch name {
-		case "ActiveOpens":
-			t.ActiveOpens = v
-		case "PassiveOpens":
-			t.PassiveOpens = v
 		case "AttemptFails":
 			t.AttemptFails = v
 		case "EstabResets":
 			t.EstabResets = v
-		case "RetransSegs":
-			t.RetransSegs = v
-		case "OutRsts":
-			t.OutRsts = v
-		case "CurrEstab":
-			t.CurrEstab = int(min(v, 1<<31-1))
 		}
 	case "TcpExt":
 		switch name {
-		case "TW":
-			t.TimeWaits = v
 		case "TWRecycled":
 			t.TimeWaitRecycled = v
-		case "TWKilled":
-			t.TimeWaitKilled = v
 		case "TCPTimeWaitOverflow":
 			t.TimeWaitOverflow = v
 		case "ListenOverflows":
@@ -118,14 +103,6 @@ func (t *Totals) set(group, name string, v uint64) {
 			t.ListenDrops = v
 		case "SyncookiesSent":
 			t.SyncookiesSent = v
-		case "TCPReqQFullDrop":
-			t.ReqQFullDrop = v
-		case "TCPReqQFullDoCookies":
-			t.ReqQFullDoCookies = v
-		case "TCPAbortOnData":
-			t.AbortOnData = v
-		case "TCPAbortOnClose":
-			t.AbortOnClose = v
 		}
 	}
 }

@@ -28,17 +28,17 @@ const (
 // and none without privilege for the rest, is told apart into ours and others.
 //
 // The zero value is not usable; see NewLedger. All methods are safe for
-// concurrent use. A dial and a close cost two lookups and an atomic each, and
-// nothing waits on a list.
+// concurrent use. A dial costs two lookups and an atomic, a close a lock of its
+// pair. Nothing waits on a list; a close may wait until Prune is through its pair.
 type Ledger struct {
 	mu       sync.RWMutex // guards pairs; what is in a book has locks of its own
 	pairs    map[Pair]*portBook
 	overflow uint64
 }
 
-// maxPairs bounds a backend's pairs: a name that resolves to more addresses than
-// this has its last ones counted as others'.
-const maxPairs = 64
+// MaxPairs bounds a Ledger's pairs: a name that resolves to more addresses than
+// this has its last ones counted as others'. See Overflow.
+const MaxPairs = 64
 
 // NewLedger returns an empty Ledger.
 func NewLedger() *Ledger { return &Ledger{pairs: map[Pair]*portBook{}} }
@@ -77,7 +77,7 @@ func (l *Ledger) begin(p Pair, port uint16) *portBook {
 	defer l.mu.Unlock()
 	b := l.pairs[p]
 	if b == nil {
-		if len(l.pairs) >= maxPairs {
+		if len(l.pairs) >= MaxPairs {
 			l.overflow++
 			return nil
 		}
@@ -138,14 +138,25 @@ func (l *Ledger) books() map[Pair]*portBook {
 // resolve to its address again.
 const unusedFor = 10 * time.Minute
 
-// prune forgets closes that were long ago and pairs that are not used any more.
-func (l *Ledger) prune(now time.Time) {
+// Prune forgets closes that were long ago and pairs that are not used any more.
+// It is to be called every now and then, whether sockets can be listed or not. It
+// looks through one pair after the other, and no dial waits for that.
+func (l *Ledger) Prune(now time.Time) {
+	for p, b := range l.books() {
+		if b.prune(now) {
+			l.drop(p, b)
+		}
+	}
+}
+
+// drop forgets a pair, unless it has been used again.
+func (l *Ledger) drop(p Pair, b *portBook) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for p, b := range l.pairs {
-		if b.prune(now) {
-			delete(l.pairs, p)
-		}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.empty() && l.pairs[p] == b {
+		delete(l.pairs, p)
 	}
 }
 

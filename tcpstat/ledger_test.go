@@ -1,6 +1,7 @@
 package tcpstat
 
 import (
+	"context"
 	"fmt"
 	"net/netip"
 	"sync"
@@ -59,7 +60,7 @@ func TestALedgerSaysWhoseASocketIs(t *testing.T) {
 		check("after 50 s", want, fresh)
 
 		pass(75 * time.Second)
-		l.prune(time.Now())
+		l.Prune(time.Now())
 		for k := range want {
 			if k[0] != '1' {
 				delete(want, k)
@@ -72,10 +73,87 @@ func TestALedgerSaysWhoseASocketIs(t *testing.T) {
 	})
 }
 
+// A port is free for the kernel from close(2) on, and our book hears of the close
+// later.
+func TestAPortThatIsUsedAgainBeforeItsCloseIsBookedStaysOurs(t *testing.T) {
+	for _, how := range []End{EndGone, EndAnswered, EndFirst} {
+		l := NewLedger()
+		local := netip.AddrPortFrom(here, 7)
+		old := l.Opened(local, there)
+		second, third := l.Opened(local, there), l.Opened(local, there)
+		for i, e := range []Entry{old, third} {
+			e.Closed(how)
+			b := l.bookOf(Pair{here, there})
+			if o := b.owner(&Socket{State: Established, Local: local, Remote: there}, time.Now()); o != Ours || l.Open() != 1 {
+				t.Errorf("end %d, %d closed: the one that is open is %s, and %d are open", how, i+1, o.Label(), l.Open())
+			}
+		}
+		second.Closed(EndGone)
+		b := l.bookOf(Pair{here, there})
+		if l.Open() != 0 || b.isOpen(7) || len(b.more) != 0 {
+			t.Errorf("end %d: %d are open and %d ports noted after all closes", how, l.Open(), len(b.more))
+		}
+	}
+}
+
+// Both sides of the reuse at once, in any order: nothing is lost, nothing stays.
+func TestPortsUsedAgainByManyAtOnceAreExact(t *testing.T) {
+	l := NewLedger()
+	local := netip.AddrPortFrom(here, 7)
+	keep := l.Opened(local, there)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 5000 {
+				e := l.Opened(local, there)
+				if l.Open() != 1 {
+					t.Errorf("%d are open, want one", l.Open())
+				}
+				e.Closed(End(i % 3))
+			}
+		})
+	}
+	wg.Wait()
+	if l.Open() != 1 {
+		t.Errorf("%d are open, want the one that stayed", l.Open())
+	}
+	for range 5000 { // and where the first may be gone when the second comes
+		wg.Go(func() { keep.Closed(EndGone) })
+		next := l.Opened(local, there)
+		wg.Wait()
+		if l.Open() != 1 {
+			t.Fatalf("%d are open after one was replaced", l.Open())
+		}
+		keep = next
+	}
+	keep.Closed(EndGone)
+	if l.Open() != 0 {
+		t.Errorf("%d are open at the end", l.Open())
+	}
+}
+
+// Who dials reads the pairs; a walk through what a pair has left must not keep
+// the others from that.
+func TestPruneWalksWithoutTheLockThatDialsTake(t *testing.T) {
+	l := NewLedger()
+	l.Opened(netip.AddrPortFrom(here, 7), there).Closed(EndFirst)
+	l.mu.RLock() // a dial
+	defer l.mu.RUnlock()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	go func() { l.Prune(time.Now().Add(leftFor)); cancel() }()
+	if <-ctx.Done(); ctx.Err() != context.Canceled {
+		t.Fatal("it waits for a dial, and so dials wait for it")
+	}
+	if n := len(l.pairs[Pair{here, there}].left); n != 0 {
+		t.Errorf("%d closes are left, want none after two minutes", n)
+	}
+}
+
 func TestALedgerIsBoundedAndForgetsWhatIsUnused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := NewLedger()
-		for i := range maxPairs + 5 {
+		for i := range MaxPairs + 5 {
 			dest := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)}), 80)
 			for port := range uint16(3) {
 				e := l.Opened(netip.AddrPortFrom(here, 1+port), dest)
@@ -84,18 +162,18 @@ func TestALedgerIsBoundedAndForgetsWhatIsUnused(t *testing.T) {
 				}
 			}
 		}
-		if n := len(l.books()); n != maxPairs || l.Overflow() != 15 {
-			t.Errorf("%d pairs and %d that found no room, want %d and 15", n, l.Overflow(), maxPairs)
+		if n := len(l.books()); n != MaxPairs || l.Overflow() != 15 {
+			t.Errorf("%d pairs and %d that found no room, want %d and 15", n, l.Overflow(), MaxPairs)
 		}
 		for range 10 {
 			pass(time.Minute)
-			l.prune(time.Now())
+			l.Prune(time.Now())
 		}
-		if n := len(l.books()); n != maxPairs {
+		if n := len(l.books()); n != MaxPairs {
 			t.Errorf("%d pairs after 10 minutes, want all: the closes were remembered at first", n)
 		}
 		pass(time.Minute)
-		l.prune(time.Now())
+		l.Prune(time.Now())
 		if n := len(l.books()); n != 1 {
 			t.Errorf("%d pairs after 11 minutes, want the one that is open", n)
 		}
@@ -115,7 +193,7 @@ func TestALedgerIsExactAfterManyDialsAtOnce(t *testing.T) {
 			case <-stop:
 				return
 			default:
-				l.prune(time.Now())
+				l.Prune(time.Now())
 				for p, b := range l.books() {
 					b.owner(&Socket{State: TimeWait, Local: netip.AddrPortFrom(here, 7), Remote: p.Dest}, time.Now())
 				}

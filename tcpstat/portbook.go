@@ -13,6 +13,7 @@ type portBook struct {
 	count atomic.Int64 // of open
 
 	mu   sync.Mutex
+	more map[uint16]int     // of open ports, connections beyond the first; see set
 	left map[uint16]parting // at most one per port; prune keeps it to two minutes
 	tw   [ringSeconds]second
 	used time.Time // last found in use by prune
@@ -46,10 +47,31 @@ const (
 	startSlack = 2 * time.Second
 )
 
+// set books a connection. The kernel may give a port again as soon as it is
+// closed, which is before we book the close: then the port is there twice, and
+// the close that comes must not take the newer connection off the book.
 func (b *portBook) set(port uint16) {
-	if b.open[port/64].Or(1<<(port%64))&(1<<(port%64)) == 0 {
-		b.count.Add(1)
+	if b.first(port) {
+		return
 	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.first(port) { // closed meanwhile
+		return
+	}
+	if b.more == nil {
+		b.more = map[uint16]int{}
+	}
+	b.more[port]++
+}
+
+// first sets the port's bit, unless it is set.
+func (b *portBook) first(port uint16) bool {
+	if b.open[port/64].Or(1<<(port%64))&(1<<(port%64)) != 0 {
+		return false
+	}
+	b.count.Add(1)
+	return true
 }
 
 func (b *portBook) isOpen(port uint16) bool { return b.open[port/64].Load()&(1<<(port%64)) != 0 }
@@ -57,8 +79,9 @@ func (b *portBook) isOpen(port uint16) bool { return b.open[port/64].Load()&(1<<
 // close books the end of a connection. What it left is booked before the bit
 // goes, so that a list never finds the port in neither.
 func (b *portBook) close(port uint16, how End, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if how != EndGone {
-		b.mu.Lock()
 		if b.left == nil {
 			b.left = map[uint16]parting{}
 		}
@@ -70,7 +93,15 @@ func (b *portBook) close(port uint16, how End, now time.Time) {
 			}
 			s.n++
 		}
-		b.mu.Unlock()
+	}
+	switch b.more[port] {
+	case 0:
+	case 1:
+		delete(b.more, port)
+		return
+	default:
+		b.more[port]--
+		return
 	}
 	if b.open[port/64].And(^(1<<(port%64)))&(1<<(port%64)) != 0 {
 		b.count.Add(-1)
@@ -130,8 +161,11 @@ func (b *portBook) prune(now time.Time) (unused bool) {
 			delete(b.left, port)
 		}
 	}
-	if b.count.Load() > 0 || len(b.left) > 0 {
+	if !b.empty() {
 		b.used = now
 	}
 	return now.Sub(b.used) >= unusedFor
 }
+
+// empty is called with mu held.
+func (b *portBook) empty() bool { return b.count.Load() == 0 && len(b.left) == 0 }

@@ -37,9 +37,9 @@ func (p *portSet) len() (n int) {
 // Has says whether the kernel may choose port.
 func (p *LocalPorts) Has(port uint16) bool { return p.set.has(port) }
 
-// blocked says for how long a TIME-WAIT of a pair that has left to go still keeps
+// Blocked says for how long a TIME-WAIT of a pair that has left to go still keeps
 // its port from a new dial; none if it is not positive.
-func (p *LocalPorts) blocked(pair Pair, left time.Duration) time.Duration {
+func (p *LocalPorts) Blocked(pair Pair, left time.Duration) time.Duration {
 	return left - (timeWait - p.hold(pair))
 }
 
@@ -54,13 +54,15 @@ func (p *LocalPorts) hold(pair Pair) time.Duration {
 	return timeWait
 }
 
-// setRange takes the text of ip_local_port_range and of ip_local_reserved_ports.
-func (p *LocalPorts) setRange(span, reserved []byte) error {
+// SetRange takes the text of net.ipv4.ip_local_port_range, and that of
+// net.ipv4.ip_local_reserved_ports, which may be empty. After an error p is not to
+// be used.
+func (p *LocalPorts) SetRange(span, reserved []byte) error {
 	f := fields{bytes.ReplaceAll(bytes.TrimSpace(span), []byte{'\t'}, []byte{' '})}
 	low, ok := decimal(f.next(' '))
 	high, ok2 := decimal(bytes.TrimSpace(f.rest))
 	if !ok || !ok2 || low < 1 || low > high || high > 65535 {
-		return fmt.Errorf("tcpstat: net.ipv4.ip_local_port_range: %.40q is no range", span)
+		return fmt.Errorf("net.ipv4.ip_local_port_range: %.40q is no range", span)
 	}
 	p.Low, p.High, p.set = uint16(low), uint16(high), portSet{}
 	for port := low; port <= high; port++ {
@@ -79,7 +81,7 @@ func (p *LocalPorts) setRange(span, reserved []byte) error {
 			ok = ok && ok2
 		}
 		if !ok || a > b || b > 65535 {
-			return fmt.Errorf("tcpstat: net.ipv4.ip_local_reserved_ports: %.40q is no port and no range", part)
+			return fmt.Errorf("net.ipv4.ip_local_reserved_ports: %.40q is no port and no range", part)
 		}
 		for port := a; port <= b; port++ {
 			p.set[port/64] &^= 1 << (port % 64)

@@ -22,8 +22,8 @@ func ReadLocalPorts() (*LocalPorts, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := p.setRange(span, reserved); err != nil {
-		return nil, err
+	if err := p.SetRange(span, reserved); err != nil {
+		return nil, fmt.Errorf("tcpstat: %w", err)
 	}
 	for _, s := range []struct {
 		name string

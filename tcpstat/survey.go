@@ -49,10 +49,11 @@ type PairUse struct {
 	Alarm         bool    // see Forecast.Alarm
 }
 
-// Used is the part of the ports that no dial can have, 0 to 1.
+// Used is the part of the ports that no dial can have, 0 to 1. Where all of the
+// range is reserved it is 1.
 func (p *PairUse) Used() float64 {
 	if p.Ports == 0 {
-		return 0
+		return 1
 	}
 	return 1 - float64(p.Free)/float64(p.Ports)
 }
@@ -156,7 +157,7 @@ const topShown = 10
 // Look lists all sockets in the states of mask and counts those that belong to
 // the plans. Bound need not be in every mask, because it makes the list twice as
 // dear: what the last list with it has shown stays. ports may be nil: then nothing
-// is said of ports.
+// is said of ports. The ledgers are read only; see Ledger.Prune.
 func (v *Survey) Look(now time.Time, mask Mask, ports *LocalPorts, listeners []ListenerPlan, backends []BackendPlan) (*Report, error) {
 	v.prepare(now, ports, listeners, backends)
 	var err error
@@ -185,7 +186,6 @@ func (v *Survey) Look(now time.Time, mask Mask, ports *LocalPorts, listeners []L
 	}
 	for i := range v.backends {
 		b := &v.backends[i]
-		b.plan.Ledger.prune(now)
 		if b.plan.Hidden {
 			continue
 		}
@@ -368,7 +368,7 @@ func (v *Survey) port(p *pairCount, s *Socket, owner Owner) {
 		p.inUse++
 		return
 	}
-	if left := v.ports.blocked(p.Pair, s.Expires); left > 0 {
+	if left := v.ports.Blocked(p.Pair, s.Expires); left > 0 {
 		p.use.Leaving[min(int(left/time.Second), ringSeconds)]++
 	}
 }

@@ -40,7 +40,7 @@ func socket(st State, local, remote string) Socket {
 func testPorts(t *testing.T, span, reserved string) *LocalPorts {
 	t.Helper()
 	p := &LocalPorts{Timestamps: true, ReuseDelay: time.Second}
-	if err := p.setRange([]byte(span), []byte(reserved)); err != nil {
+	if err := p.SetRange([]byte(span), []byte(reserved)); err != nil {
 		t.Fatal(err)
 	}
 	return p
@@ -166,6 +166,14 @@ func TestTimeWaitThatTheKernelUsesAgainIsFree(t *testing.T) {
 		if p := r.Backends[0].Pairs[0]; p.Free != tc.free || p.TimeWaitOther != 1 || p.Ports != 10 {
 			t.Errorf("%s: %+v, want %d free", tc.name, p, tc.free)
 		}
+	}
+}
+
+func TestARangeThatIsReservedWholeIsUsedUp(t *testing.T) {
+	pair := Pair{netip.MustParseAddr("127.0.0.1"), ap("127.0.0.1:9001")}
+	r := mustLook(t, newSurvey(&table{}), All, testPorts(t, "50000 50009", "50000-50009"), nil, []BackendPlan{{Name: "api", Ledger: NewLedger(), Endpoints: []Pair{pair}}})
+	if p := r.Backends[0].Pairs[0]; p.Ports != 0 || p.Used() != 1 {
+		t.Errorf("%+v: %v is used, want all", p, p.Used())
 	}
 }
 

@@ -14,14 +14,22 @@ const charts = [0, 1, 2].map(() => new Chart($("charts")));
 const scope = $("scope");
 
 // What is shown is in the address: it stays after a reload, and can be sent on.
-let chosen = decodeURIComponent(location.hash.slice(1)) || "listeners/";
+function asked() {
+  try {
+    return decodeURIComponent(location.hash.slice(1)) || "listeners/";
+  } catch { // a % that stands for nothing
+    return "listeners/";
+  }
+}
+
+let chosen = asked();
 scope.addEventListener("change", () => {
   chosen = scope.value;
   history.replaceState(null, "", "#" + encodeURIComponent(chosen));
   draw();
 });
 addEventListener("hashchange", () => {
-  chosen = decodeURIComponent(location.hash.slice(1)) || "listeners/";
+  chosen = asked();
   draw();
 });
 
@@ -109,7 +117,7 @@ function states(st) {
   const [side, name] = split();
   text($("states-of"), name ? `${side.slice(0, -1)} ${name}` : `all ${side}`);
   const group = together(chosenOf(st));
-  const rateOf = (key) => feed.rate((s) => (s.sockets ? (together(chosenOf(s))?.edges[key] ?? 0) : null)) ?? 0;
+  const rateOf = (key) => feed.rate((s) => (s.sockets ? (together(chosenOf(s))?.edges[key] ?? 0) : null));
   diagram.show(group, rateOf);
 
   const s = st.sockets;

@@ -94,7 +94,7 @@ export class Diagram {
 
   #end(name, r, word) {
     const n = this.#nodes[name];
-    text(n.value, brief(r) + "/s");
+    text(n.value, r === null ? NONE : brief(r) + "/s");
     text(n.more, " " + word);
     text(n.title, "CLOSED: the kernel lists no such socket");
     attr(n.box.parentNode, "class", "node void");

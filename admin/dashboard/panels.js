@@ -9,15 +9,11 @@ const sum = (o) => Object.values(o ?? {}).reduce((a, b) => a + b, 0);
 // TONES of modes: how much a client feels of each.
 export const TONES = {normal: "good", paced: "idle", queueing: "warn", shedding: "warn", refusing: "bad", open: "bad"};
 
-// requestsOf are those that came to a backend, and dialled what was opened for
-// them.
-function requestsOf(status, backend) {
-  let n = 0;
-  for (const l of status.listeners ?? []) n += sum(l.requests?.[backend]);
-  return n;
-}
 const opened = (b) => sum(b.opened);
-const reuse = (requests, dials) => (requests > 0 ? Math.max(0, 1 - dials / requests) : null);
+const reuse = (served, dials) => (served > 0 ? Math.max(0, 1 - dials / served) : null);
+
+// dialsFail: none can be made, or the last could not and there is no other.
+const dialsFail = (b) => Boolean(b.hold_down || (b.last_error && b.idle + b.leased === 0));
 
 export function tiles(feed) {
   const st = feed.frame.status, now = feed.latest?.total;
@@ -27,23 +23,24 @@ export function tiles(feed) {
     for (const of of Object.values(l.requests ?? {})) for (const [o, v] of Object.entries(of)) if (feed.outcomes[o] === kind && o !== "max_clients") n += v;
     return n;
   };
-  let requests = 0, dials = 0, ports = null;
+  let served = 0, dials = 0, ports = null;
   for (const b of st.backends ?? []) {
-    requests += requestsOf(st, b.name);
+    served += b.served;
     dials += opened(b);
   }
   for (const g of st.sockets?.backends ?? []) for (const p of g.ports ?? []) if (!ports || p.headroom < ports.headroom) ports = p;
-  const errors = all(outcomes("error")), shed = all((l) => outcomes("shed")(l) + (l.refused_full ?? 0));
+  // The first frame has no difference yet, but weir's own last sample.
+  const errors = all(outcomes("error")) ?? now?.errors, shed = all((l) => outcomes("shed")(l) + (l.refused_full ?? 0)) ?? now?.shed;
   const clients = (st.listeners ?? []).reduce((n, l) => n + l.clients, 0);
   const kernel = st.sockets?.kernel;
   const left = ports?.seconds_left;
   const items = [
-    ["Requests/s", rate(all((l) => sum(Object.values(l.requests ?? {}).map(sum)))), ""],
+    ["Requests/s", rate(all((l) => sum(Object.values(l.requests ?? {}).map(sum))) ?? now?.requests), ""],
     ["p99", latency(now?.p99), "p50 " + latency(now?.p50)],
     ["Errors/s", rate(errors), "", errors > 0 ? "bad" : null],
     ["Shed/s", rate(shed), "", shed > 0 ? "warn" : null],
     ["Clients", count(clients), ""],
-    ["Reuse", percent(reuse(requests, dials), 2), whole(dials) + " dials"],
+    ["Reuse", percent(reuse(served, dials), 2), whole(dials) + " dials"],
     ["TIME-WAIT", kernel ? count(kernel.time_wait) : NONE, "in this namespace"],
     ["Ports left", ports ? percent(ports.headroom) : NONE, !ports ? "" : left == null ? "no end in sight" : "for " + span(left), ports && (ports.headroom < 0.15 || left != null) ? "bad" : null],
   ];
@@ -61,9 +58,9 @@ export function banner(status) {
   for (const b of status.backends ?? []) {
     const m = b.mode;
     // Numbers that change would be read out again and again.
-    if (b.hold_down) lines.push(["bad", b.name + " dials", `${b.name}: no connection can be opened`]);
+    if (dialsFail(b)) lines.push(["bad", b.name + " dials", `${b.name}: no connection can be opened`]);
     if (m.now === "normal") continue;
-    lines.push([TONES[m.now], b.name + m.now, `${b.name} is ${m.now}` + (m.by_hand ? ", set by hand" : m.cause ? ": " + m.cause : "")]);
+    lines.push([TONES[m.now], b.name + m.now, `${b.name} is ${m.now}` + (m.by_hand ? ", set by hand" : m.cause ? ", entered at: " + m.cause : "")]);
   }
   list($("banner"), lines, (l) => l[1], ([tone]) => el("p", {class: "banner", "data-tone": tone}), (e, [, , line]) => text(e, line));
 }
@@ -80,16 +77,16 @@ export function backends(feed) {
     attr(p.mode, "data-tone", TONES[m.now]);
     const change = feed.events.findLast((e) => e.message === "mode changed" && e.attrs.some(([k, v]) => k === "backend" && v === b.name));
     const to = change && Object.fromEntries(change.attrs);
-    text(p.trouble, b.hold_down ? "dials fail" : "");
-    text(p.since, `for ${span(m.seconds)}` + (m.by_hand ? ", set by hand" : m.now !== "normal" && m.cause ? ": " + m.cause : to ? `, last ${to.from} \u2192 ${to.to} at ${clock(change.time)}` : ""));
+    text(p.trouble, dialsFail(b) ? "dials fail" : "");
+    text(p.since, `for ${span(m.seconds)}` + (m.by_hand ? ", set by hand" : m.now !== "normal" && m.cause ? ", entered at: " + m.cause : to ? `, last ${to.from} \u2192 ${to.to} at ${clock(change.time)}` : ""));
     const bound = Math.max(b.max_open, b.open, 1);
     for (const [key, n] of [["leased", b.leased], ["idle", b.idle], ["dialing", b.dialing]]) p[key].style.width = (100 * n) / bound + "%";
     attr(p.bar, "aria-label", `${b.leased} leased, ${b.idle} idle, ${b.dialing} dialing, of at most ${b.max_open}`);
-    const requests = requestsOf(st, b.name), dials = opened(b);
+    const dials = opened(b);
     const waiting = b.waiting > 0 ? "warn" : null;
     const facts = [
       ["Open", `${b.open} of ${b.max_open}`], ["Leased", b.leased, "leased"], ["Idle", b.idle, "idle"], ["Dialing", b.dialing, "dialing"], ["Waiting", b.waiting, null, waiting],
-      ["Wait p99", latency(b.wait_p99_seconds)], ["Reuse", percent(reuse(requests, dials), 2)], ["Dials/s", rate(feed.rate((s) => sum((s.backends ?? []).find((o) => o.name === b.name)?.dials)))],
+      ["Wait p99", latency(b.wait_p99_seconds)], ["Reuse", percent(reuse(b.served, dials), 2)], ["Dials/s", rate(feed.rate((s) => sum((s.backends ?? []).find((o) => o.name === b.name)?.dials)) ?? feed.latest?.backends?.[b.name]?.dials)],
       ["In flight", b.in_flight_max ? "\u2264 " + b.in_flight_max : "no limit"],
     ];
     if (b.mysql) facts.push(["Held silent", b.mysql.idle_attached], ["Pinned", sum(b.mysql.pinned)]);
@@ -98,7 +95,7 @@ export function backends(feed) {
       attr(e.lastChild, "data-tone", tone);
     });
     // The last error stays in the status for good; it is news only while dials fail.
-    const problem = b.hold_down ? `Dials fail, and are made less often: ${b.last_error}` : m.breaker && m.breaker !== "closed" ? `Breaker ${m.breaker}, asked again in ${span(m.breaker_retry_seconds)}${b.last_error ? ": " + b.last_error : ""}` : "";
+    const problem = dialsFail(b) ? `Dials fail, and are made less often: ${b.last_error}` : m.breaker && m.breaker !== "closed" ? `Breaker ${m.breaker}, asked again in ${span(m.breaker_retry_seconds)}${b.last_error ? ": " + b.last_error : ""}` : "";
     text(p.problem, problem);
     p.problem.hidden = !problem;
     const past = feed.samples.map((s) => s.backends?.[b.name]).filter(Boolean);

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -119,13 +120,24 @@ func isSet(fs *flag.FlagSet, name string) (set bool) {
 	return set
 }
 
+// warningsOf leaves lines of level INFO out of a log: the page of a demonstration
+// has them, which needs them to be logged, and its terminal is for the table.
+type warningsOf struct{ io.Writer }
+
+func (w warningsOf) Write(line []byte) (int, error) {
+	if _, level, ok := bytes.Cut(line, []byte("level")); ok && bytes.HasPrefix(bytes.TrimLeft(level, `"=:`), []byte("INFO")) {
+		return len(line), nil
+	}
+	return w.Writer.Write(line)
+}
+
 // startDemo runs the weir of demoConfig.
 func startDemo(protocol string, b demo.Backend, c, clients int) (*demo.Weir, error) {
 	cfg, err := demoConfig(protocol, b, c, clients)
 	if err != nil {
 		return nil, err
 	}
-	log := oplog.New(os.Stderr, slog.LevelWarn, oplog.Terminal(os.Stderr))
+	log := oplog.New(warningsOf{os.Stderr}, slog.LevelInfo, oplog.Terminal(os.Stderr), notable...)
 	g, err := newGraph(log.Logger)
 	if err != nil {
 		return nil, err
@@ -145,6 +157,7 @@ func startDemo(protocol string, b demo.Backend, c, clients int) (*demo.Weir, err
 		return nil, err
 	}
 	d := &daemon{path: "demo.yaml", graph: g, log: log, started: time.Now(), reload: make(chan chan error), drain: make(chan struct{}, 1)}
+	d.keepHistory()
 	opts := d.adminOptions(cfg)
 	opts.Actions = nil
 	page := admin.New(opts)
@@ -153,6 +166,7 @@ func startDemo(protocol string, b demo.Backend, c, clients int) (*demo.Weir, err
 		end()
 		return nil, err
 	}
+	log.Info("started", "version", versionText(), "config", "of the demonstration")
 	return &demo.Weir{
 		Address: g.server.Stats()[0].Address,
 		Admin:   bound.String(),

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
 	"syscall"
+	"time"
 
 	"weir/internal/oplog"
 	"weir/tcpstat"
@@ -26,6 +28,10 @@ type doctorReport struct {
 	Unable   string                `json:"not_measured,omitempty"` // why -measure could not
 }
 
+// measureLimit bounds -measure. A TIME_WAIT lasts for 60 s, and must outlive the
+// last sample of its side.
+const measureLimit = 40 * time.Second
+
 // runDoctor looks at the machine and changes nothing. Its exit code is that of a
 // linter: 0 also with warnings, 1 if a check failed or the look itself did, 2 if
 // flags or configuration are wrong.
@@ -36,7 +42,7 @@ func runDoctor(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("doctor")
 	path := fs.String("config", "", "judge by what the configuration `FILE` can need; without it, by what the kernel shows now")
 	asJSON := fs.Bool("json", false, "print JSON, with the remedies for hosts, containers and Kubernetes")
-	measure := fs.Bool("measure", false, "measure what a TIME_WAIT costs on this kernel too: makes some thousands, in a network namespace of their own; takes up to half a minute")
+	measure := fs.Bool("measure", false, "measure what a TIME_WAIT costs on this kernel too: makes some thousands, in a network namespace of their own; takes up to "+measureLimit.String())
 	if code, ok := parse(fs, args, stdout, stderr); !ok {
 		return code
 	}
@@ -58,13 +64,16 @@ func runDoctor(args []string, stdout, stderr io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 
-	r := doctorReport{Weir: versionText(), Config: *path, Report: audit.Run(thisMachine(), plan), Counts: map[audit.Verdict]int{}}
+	if plan != nil {
+		plan.Resolved = resolve(ctx, net.DefaultResolver.LookupNetIP, plan.Backends)
+	}
+	r := doctorReport{Weir: versionText(), Config: *path, Report: audit.Run(thisMachine(ctx), plan), Counts: map[audit.Verdict]int{}}
 	for _, v := range verdicts {
 		r.Counts[v] = r.Count(v)
 	}
 	if *measure {
 		if f, ok := stderr.(*os.File); ok && oplog.Terminal(f) {
-			fmt.Fprintln(stderr, "measuring, for up to half a minute")
+			fmt.Fprintf(stderr, "measuring, for up to %v\n", measureLimit)
 		}
 		costs, err := measureTimeWaits(ctx)
 		r.Measured = costs
@@ -83,19 +92,24 @@ func runDoctor(args []string, stdout, stderr io.Writer) int {
 }
 
 // thisMachine is the machine the process runs on, and its sockets now.
-func thisMachine() *audit.Machine {
+func thisMachine(ctx context.Context) *audit.Machine {
 	_, pod := os.LookupEnv("KUBERNETES_SERVICE_HOST")
 	m := &audit.Machine{FS: os.DirFS("/"), Pod: pod}
-	m.Sockets, m.NoList = socketsNow(m.PortRange())
+	m.Watch(ctx)
+	ports, err := m.LocalPorts()
+	if err != nil {
+		ports = nil // the checks that need them say why
+	}
+	m.Sockets, m.NoList = socketsNow(ports)
 	return m
 }
 
-func socketsNow(low, high uint16) (*audit.Sockets, error) {
+func socketsNow(ports *tcpstat.LocalPorts) (*audit.Sockets, error) {
 	r, err := tcpstat.Open()
 	if err != nil {
 		return nil, err
 	}
-	s, err := audit.Count(r, low, high)
+	s, err := audit.Count(r, ports)
 	return s, errors.Join(err, r.Close())
 }
 

@@ -23,10 +23,6 @@ const (
 	warmSockets = 4096
 	stepSockets = 2048
 	steps       = 5 // so that one or two that something else disturbed do not count
-
-	// measureLimit bounds it all. A TIME_WAIT lasts for 60 s, and must outlive
-	// the last sample of its side.
-	measureLimit = 40 * time.Second
 )
 
 // measureTimeWaits makes TIME_WAIT sockets in a network namespace that goes with

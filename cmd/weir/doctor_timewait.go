@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"weir/tcpstat"
 )
 
 // timeWaitWord makes weir doctor the process that holds the sockets of
@@ -111,11 +113,8 @@ func timeWaitsNow() (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(b)) {
-		var inuse, orphan, tw int
-		if n, _ := fmt.Sscanf(line, "TCP: inuse %d orphan %d tw %d", &inuse, &orphan, &tw); n == 3 {
-			return tw, nil
-		}
+	if n, ok := tcpstat.Sockstat(b, "TCP", "tw"); ok {
+		return n, nil
 	}
-	return 0, errors.New("/proc/self/net/sockstat has no line for TCP")
+	return 0, errors.New("/proc/self/net/sockstat shows no number for tw of TCP")
 }

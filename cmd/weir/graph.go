@@ -250,8 +250,10 @@ func (g *graph) poolOptions(bc configs.Backend, d *database) pool.Options {
 			c, err := sock.Dial(ctx, address, netip.Addr{})
 			return c, nil, err
 		},
-		OnOpen:  func(c sock.Conn, _ reason.Open) { g.sockets.opened(c); g.seen.opened(bc.Name, c) },
-		OnClose: func(c sock.Conn, _ reason.Close, how sock.How) { g.sockets.closed(c); g.seen.closed(c, how) },
+		OnOpen: func(c sock.Conn, _ reason.Open) {
+			g.sockets.opened(c, g.seen.book(bc.Name, c.LocalAddr(), c.RemoteAddr()))
+		},
+		OnClose: func(c sock.Conn, _ reason.Close, how sock.How) { g.sockets.closed(c).Closed(ends[how]) },
 		Log:     g.log,
 	}
 	if d != nil {

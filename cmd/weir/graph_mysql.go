@@ -135,7 +135,7 @@ func backendTLS(bc *configs.Backend) (*tls.Config, error) {
 		return nil, fmt.Errorf("ca: %w", err)
 	}
 	if c.Cert != "" {
-		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		cert, err := configs.LoadKeyPair(c.Cert, c.Key)
 		if err != nil {
 			return nil, fmt.Errorf("cert: %w", err)
 		}
@@ -173,7 +173,7 @@ func listenerTLS(lc *configs.Listener) (*tls.Config, error) {
 	if lc.TLS.Cert == "" {
 		return nil, nil
 	}
-	cert, err := tls.LoadX509KeyPair(lc.TLS.Cert, lc.TLS.Key)
+	cert, err := configs.LoadKeyPair(lc.TLS.Cert, lc.TLS.Key)
 	if err != nil {
 		return nil, fmt.Errorf("listeners[%s].tls: %w", lc.Name, err)
 	}

@@ -73,13 +73,24 @@ type flow struct {
 // since is what came after older. A listener or backend that was taken away and
 // came back counts from zero again.
 func (f flow) since(older flow) flow {
-	if f.requests < older.requests || f.times.Count() < older.times.Count() {
+	if f.requests < older.requests || less(&f.times, &older.times) {
 		older = flow{}
 	}
 	return flow{
 		requests: f.requests - older.requests, errors: f.errors - min(older.errors, f.errors), shed: f.shed - min(older.shed, f.shed),
 		times: f.times.Since(older.times), clients: f.clients,
 	}
+}
+
+// less says whether a bucket has fewer than before, which is so after a new
+// beginning alone. The total may be larger then.
+func less(now, before *hist.Snapshot) bool {
+	for i, n := range now.Counts {
+		if n < before.Counts[i] {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *flow) add(o flow) {
@@ -177,6 +188,14 @@ func (h *history) after(n uint64) []sample {
 	have := uint64(len(h.samples))
 	skip := min(have, n-min(n, h.n-have))
 	return append([]sample{}, h.samples[skip:]...)
+}
+
+// keepHistory begins the history, which goes on until the graph stops.
+func (d *daemon) keepHistory() {
+	d.history.add(d.started, d.graph.tally())
+	d.graph.watch.Go(func() {
+		every(historyTick, d.graph.quit, func(now time.Time) { d.history.add(now, d.graph.tally()) })
+	})
 }
 
 // tally reads what history is made of.

@@ -65,6 +65,25 @@ func TestASampleHasWhatCameSinceTheOneBefore(t *testing.T) {
 	}
 }
 
+// A listener that was taken away and came back may have served more than before
+// when it is looked at again, but not as fast or as slow.
+func TestANewBeginningIsSeenWhereTotalsHaveGrown(t *testing.T) {
+	var h history
+	var before, after hist.Hist
+	at := time.Unix(1_700_000_000, 0)
+	for range 100 {
+		before.Observe(time.Second)
+	}
+	for range 150 {
+		after.Observe(10 * time.Millisecond)
+	}
+	h.add(at, tallyOf(100, 0, 0, 0, &before))
+	h.add(at.Add(5*time.Second), tallyOf(150, 0, 0, 0, &after))
+	if got := h.after(0)[0].Listeners["web"]; got.Requests != 30 || math.Abs(got.P99-0.01) > 0.0025 || math.Abs(got.P50-0.01) > 0.0025 {
+		t.Errorf("%+v, want the 150 requests since, of 0.01 s each", got)
+	}
+}
+
 func TestHistoryIsBoundedAndGivesEachSampleOnce(t *testing.T) {
 	var h history
 	var times hist.Hist

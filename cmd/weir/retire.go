@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"weir/internal/sock"
+	"weir/tcpstat"
 )
 
 // retirement is a backend that a reload took away. Requests that were routed to
@@ -75,30 +76,34 @@ func (g *graph) closePool(b *backend) {
 	}
 }
 
-// sockets knows all open backend connections, so that a stop whose time is over
-// can end every wait for a backend. The zero value is ready.
+// sockets knows all open backend connections and their places in the ledgers, so
+// that a stop whose time is over can end every wait for a backend. The zero value
+// is ready.
 type sockets struct {
 	mu   sync.Mutex
-	open map[sock.Conn]struct{}
+	open map[sock.Conn]tcpstat.Entry
 	over bool
 }
 
-func (s *sockets) opened(c sock.Conn) {
+func (s *sockets) opened(c sock.Conn, e tcpstat.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.open == nil {
-		s.open = map[sock.Conn]struct{}{}
+		s.open = map[sock.Conn]tcpstat.Entry{}
 	}
-	s.open[c] = struct{}{}
+	s.open[c] = e
 	if s.over {
 		c.Interrupt()
 	}
 }
 
-func (s *sockets) closed(c sock.Conn) {
+// closed returns the entry, whose end is the caller's to book.
+func (s *sockets) closed(c sock.Conn) tcpstat.Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	e := s.open[c]
 	delete(s.open, c)
+	return e
 }
 
 // cut makes every read and write on a backend connection fail, now and later.

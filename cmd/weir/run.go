@@ -129,10 +129,7 @@ func (d *daemon) run(cfg *configs.Config) int {
 		d.end(cfg, signals)
 		return exitFailed
 	}
-	d.history.add(d.started, d.graph.tally())
-	d.graph.watch.Go(func() {
-		every(historyTick, d.graph.quit, func(now time.Time) { d.history.add(now, d.graph.tally()) })
-	})
+	d.keepHistory()
 	options := d.adminOptions(cfg)
 	if options.Access, err = adminAccess(&cfg.Admin); err != nil {
 		d.log.Error("cannot start", "err", fmt.Errorf("admin.tls: %w", err))

@@ -29,9 +29,8 @@ const boundEvery = 8
 type socketWatch struct {
 	log *slog.Logger
 
-	mu      sync.Mutex // of what follows; never held over a system call
+	mu      sync.Mutex // of ledgers; never held over a system call or while a connection is booked
 	ledgers map[string]*tcpstat.Ledger
-	open    map[sock.Conn]tcpstat.Entry // connections to backends
 
 	// These belong to the goroutine that lists.
 	reader *tcpstat.Reader // nil where there is no way to list
@@ -39,6 +38,7 @@ type socketWatch struct {
 	budget tcpstat.Budget
 	lists  int
 	warned map[string]bool // backends of which the log says that their ports run out
+	full   map[string]bool // and that they have too many addresses
 
 	found  atomic.Pointer[finding]
 	totals atomic.Pointer[tcpstat.Totals]
@@ -56,7 +56,7 @@ type finding struct {
 }
 
 func newSocketWatch(log *slog.Logger) *socketWatch {
-	w := &socketWatch{log: log, ledgers: map[string]*tcpstat.Ledger{}, open: map[sock.Conn]tcpstat.Entry{}, warned: map[string]bool{}}
+	w := &socketWatch{log: log, ledgers: map[string]*tcpstat.Ledger{}, warned: map[string]bool{}, full: map[string]bool{}}
 	f := &finding{source: "none"}
 	if w.reader, f.err = tcpstat.Open(); f.err == nil {
 		w.survey, f.source = tcpstat.NewSurvey(w.reader), w.reader.Source()
@@ -77,11 +77,6 @@ func (w *socketWatch) close() {
 func (w *socketWatch) ledger(backend string) *tcpstat.Ledger {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.ledgerOf(backend)
-}
-
-// ledgerOf is ledger for those who hold mu.
-func (w *socketWatch) ledgerOf(backend string) *tcpstat.Ledger {
 	l := w.ledgers[backend]
 	if l == nil {
 		l = tcpstat.NewLedger()
@@ -90,20 +85,23 @@ func (w *socketWatch) ledgerOf(backend string) *tcpstat.Ledger {
 	return l
 }
 
-// opened books a connection to a backend, closed its end.
-func (w *socketWatch) opened(backend string, c sock.Conn) {
-	local, remote := c.LocalAddr(), c.RemoteAddr()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.open[c] = w.ledgerOf(backend).Opened(local, remote)
+// book books a connection to a backend that was just dialled.
+func (w *socketWatch) book(backend string, local, remote netip.AddrPort) tcpstat.Entry {
+	for {
+		if e, ok := w.bookIn(w.ledger(backend), backend, local, remote); ok {
+			return e
+		}
+	}
 }
 
-func (w *socketWatch) closed(c sock.Conn, how sock.How) {
-	w.mu.Lock()
-	e := w.open[c]
-	delete(w.open, c)
-	w.mu.Unlock()
-	e.Closed(ends[how])
+// bookIn is false if keep has dropped the ledger before it saw the connection.
+func (w *socketWatch) bookIn(l *tcpstat.Ledger, backend string, local, remote netip.AddrPort) (e tcpstat.Entry, ok bool) {
+	e = l.Opened(local, remote)
+	if w.ledger(backend) != l {
+		e.Closed(tcpstat.EndGone)
+		return tcpstat.Entry{}, false
+	}
+	return e, true
 }
 
 // ends says what each close leaves in the kernel.
@@ -117,17 +115,35 @@ var ends = map[sock.How]tcpstat.End{
 	sock.HowHalfClosed: tcpstat.EndAnswered, // clients alone do it
 }
 
-// keep forgets the ledgers of backends that are gone. One that is so new that it
-// is in no plan may have connections already.
-func (w *socketWatch) keep(plans []tcpstat.BackendPlan) {
+// keep forgets what is long ago, and the ledgers of backends that are gone. One
+// that is so new that it is in no plan may have connections already.
+func (w *socketWatch) keep(now time.Time, plans []tcpstat.BackendPlan) {
+	w.mu.Lock()
+	ledgers := maps.Clone(w.ledgers)
+	w.mu.Unlock()
+	for name, l := range ledgers {
+		l.Prune(now)
+		w.tellFull(name, l.Overflow())
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for name, l := range w.ledgers {
 		if l.Open() == 0 && !slices.ContainsFunc(plans, func(p tcpstat.BackendPlan) bool { return p.Name == name }) {
 			delete(w.ledgers, name)
 			delete(w.warned, name)
+			delete(w.full, name)
 		}
 	}
+}
+
+// tellFull logs once that a backend has more addresses than are told apart.
+func (w *socketWatch) tellFull(backend string, overflow uint64) {
+	if overflow == 0 || w.full[backend] {
+		return
+	}
+	w.full[backend] = true
+	w.log.Warn("the backend's name leads to more addresses than are told apart: connections to the rest are shown as another process's",
+		"backend", backend, "connections", overflow, "limit", tcpstat.MaxPairs, "hint", "give the addresses to several backends")
 }
 
 // lookSockets is called once every socketTick, by one goroutine.
@@ -138,13 +154,17 @@ func (g *graph) lookSockets(now time.Time) {
 			w.totals.Store(&t)
 		}
 	}))
-	if w.survey == nil || !w.budget.Due(now) {
+	if !w.budget.Due(now) {
 		return
 	}
 	last := w.found.Load()
 	f := &finding{source: last.source}
 	cost := tcpstat.CPUTime(func() {
 		listeners, backends := g.socketPlans()
+		w.keep(now, backends) // whether they can be listed or not
+		if w.survey == nil {
+			return
+		}
 		ports, err := tcpstat.ReadLocalPorts()
 		if err != nil {
 			w.log.Warn("the range of local ports is not known", "fold", "local_ports", "err", err)
@@ -154,9 +174,11 @@ func (g *graph) lookSockets(now time.Time) {
 			mask |= tcpstat.MaskOf(tcpstat.Bound)
 		}
 		f.report, f.err = w.survey.Look(now, mask, ports, listeners, backends)
-		w.keep(backends)
 	})
 	w.budget.Listed(time.Now(), cost)
+	if w.survey == nil {
+		return
+	}
 	f.interval, f.cost, f.spent = w.budget.Interval(), w.budget.Share(), w.budget.Spent()
 	if f.err != nil {
 		w.log.Warn("the kernel's sockets could not be listed", "fold", "socket_list", "source", f.source, "err", f.err)
@@ -213,12 +235,12 @@ func (g *graph) judgePorts(f *finding) {
 	if f.report == nil {
 		return
 	}
-	for name := range g.paceByPorts(f) {
-		g.seen.tellPorts(name, group(f.report.Backends, name).Pairs)
+	for name, logins := range g.paceByPorts(f) {
+		g.seen.tellPorts(name, group(f.report.Backends, name).Pairs, logins)
 	}
 }
 
-// paceByPorts returns the backends that there are.
+// paceByPorts returns the backends that there are, and whether weir logs in there.
 func (g *graph) paceByPorts(f *finding) map[string]bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -229,7 +251,7 @@ func (g *graph) paceByPorts(f *finding) map[string]bool {
 		if at == nil {
 			continue // a reload took it away meanwhile
 		}
-		there[b.Name] = true
+		there[b.Name] = at.database != nil
 		worst := tightest(b.Pairs)
 		if f.err != nil || worst == nil {
 			at.governor.ports.Store(0) // what was true a while ago must not bend anything
@@ -253,7 +275,7 @@ func tightest(pairs []tcpstat.PairUse) *tcpstat.PairUse {
 
 // tellPorts logs when an alarm begins and when the last one of a backend ends. It
 // belongs to the goroutine that lists.
-func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse) {
+func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse, logins bool) {
 	i := slices.IndexFunc(pairs, func(p tcpstat.PairUse) bool { return p.Alarm })
 	switch {
 	case i >= 0 && !w.warned[backend]:
@@ -264,7 +286,7 @@ func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse) {
 		}
 		w.log.Warn("the local ports towards the backend run out", "backend", backend, "endpoint", p.Dest, "source", p.Source,
 			left, "free", p.Free, "of", p.Ports, "in_use", p.InUse, "time_wait_ours", p.TimeWaitOurs, "time_wait_other", p.TimeWaitOther,
-			"hint", portsHint(p))
+			"hint", portsHint(p, logins))
 	case i < 0 && w.warned[backend]:
 		w.log.Info("the local ports towards the backend are enough again", "backend", backend)
 	}
@@ -275,10 +297,15 @@ func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse) {
 	}
 }
 
-// portsHint says what to do about it.
-func portsHint(p *tcpstat.PairUse) string {
+// portsHint says what to do about it. Logins that failed are in no ledger, as they
+// never came to the pool: what they leave counts as another's.
+func portsHint(p *tcpstat.PairUse, logins bool) string {
 	if p.TimeWaitOther > p.InUse+p.TimeWaitOurs {
-		return "another process of this machine opens and closes connections to the same address: let it keep them, or send it through weir; " +
+		failed := ""
+		if logins {
+			failed = `logins of weir's that fail leave such connections too: look for "dial failed" in this log; else `
+		}
+		return failed + "another process of this machine opens and closes connections to the same address: let it keep them, or send it through weir; " +
 			"net.ipv4.tcp_tw_reuse=1 lends their ports, net.ipv4.ip_local_port_range has the range"
 	}
 	return "widen net.ipv4.ip_local_port_range, lower pool.max_open, or see who else dials this address: ss -tanp dst " + p.Dest.String()

@@ -44,7 +44,7 @@ func TestASourceAddressUsesTheRangeOnceForEachDestination(t *testing.T) {
 					if err != nil {
 						t.Fatalf("connection %d to %s: %v", i+1, dest, err)
 					}
-					w.opened("api", c)
+					w.book("api", c.LocalAddr(), c.RemoteAddr())
 					defer c.Abort()
 				}
 			}
@@ -184,20 +184,85 @@ func TestEveryEndOfAConnectionIsCountedByWhoWasFirst(t *testing.T) {
 func TestALedgerIsKeptWhileItHasConnections(t *testing.T) {
 	w := newSocketWatch(slog.New(slog.DiscardHandler))
 	defer w.close()
-	c, err := sock.Dial(t.Context(), mustListen(t, nil, "127.0.0.1:0"), netip.Addr{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.opened("new", c)
+	now := time.Now()
+	local, remote := netip.MustParseAddrPort("10.0.0.1:50000"), netip.MustParseAddrPort("10.0.0.2:80")
+	e := w.book("new", local, remote)
 	w.ledger("gone")
-	w.keep(nil)
+	w.keep(now, nil)
 	if len(w.ledgers) != 1 || w.ledger("new").Open() != 1 {
 		t.Errorf("%d ledgers, want that of the open connection", len(w.ledgers))
 	}
-	c.Abort()
-	w.closed(c, sock.HowAbort)
-	if w.keep(nil); len(w.ledgers) != 0 || len(w.open) != 0 {
-		t.Errorf("%d ledgers and %d connections are left, want none", len(w.ledgers), len(w.open))
+	e.Closed(tcpstat.EndGone)
+	if w.keep(now, nil); len(w.ledgers) != 0 {
+		t.Errorf("%d ledgers are left, want none", len(w.ledgers))
+	}
+
+	// One that is dropped between its lookup and its use gets no connection.
+	l := w.ledger("new")
+	w.keep(now, nil)
+	if _, ok := w.bookIn(l, "new", local, remote); ok || l.Open() != 0 {
+		t.Errorf("booked %v in a ledger that is dropped, %d are open in it", ok, l.Open())
+	}
+	e = w.book("new", local, remote)
+	if w.keep(now, nil); w.ledger("new").Open() != 1 {
+		t.Error("the connection is in no ledger")
+	}
+	e.Closed(tcpstat.EndGone)
+}
+
+// What belongs to the past goes, also where the kernel shows no sockets at all and
+// where a list fails.
+func TestLedgersForgetWhetherSocketsCanBeListedOrNot(t *testing.T) {
+	for name, cannot := range map[string]func(*socketWatch){
+		"none":   func(w *socketWatch) { w.survey = nil },
+		"failed": func(w *socketWatch) {}, // the graph has stopped, and the reader is closed
+	} {
+		g := newTestGraph(t)
+		mustApply(t, g, twoProtocols(freeAddr(t), ""))
+		stopGraph(t, g, 10*time.Second)
+		cannot(g.seen)
+		dest := netip.MustParseAddrPort("10.0.0.2:80")
+		for _, backend := range []string{"api", "gone"} {
+			g.seen.book(backend, netip.MustParseAddrPort("10.0.0.1:50000"), dest).Closed(tcpstat.EndFirst)
+		}
+		was := g.seen.found.Load()
+		g.lookSockets(time.Now().Add(time.Hour))
+		if g.seen.ledgers["gone"] != nil || g.seen.ledger("api").Knows(dest) {
+			t.Errorf("%s: after an hour there are %d ledgers, the one that stays knows the address: %v", name, len(g.seen.ledgers), g.seen.ledger("api").Knows(dest))
+		}
+		if now := g.seen.found.Load(); name == "none" && now != was || name == "failed" && now.err == nil {
+			t.Errorf("%s: found %+v", name, now)
+		}
+	}
+}
+
+// What is booked nowhere is said once, and what else it may be.
+func TestTheLogSaysOnceThatABackendHasTooManyAddresses(t *testing.T) {
+	var log bytes.Buffer
+	w := newSocketWatch(slog.New(slog.NewTextHandler(&log, nil)))
+	defer w.close()
+	for i := range tcpstat.MaxPairs + 3 {
+		if i == tcpstat.MaxPairs {
+			w.keep(time.Now(), nil)
+			if log.Len() > 0 {
+				t.Errorf("with %d addresses: %s", i, &log)
+			}
+		}
+		w.book("many", netip.MustParseAddrPort("10.0.0.1:50000"), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 1, 0, byte(i)}), 80))
+	}
+	w.keep(time.Now(), nil)
+	w.keep(time.Now(), nil)
+	if text := log.String(); strings.Count(text, "\n") != 1 || !strings.Contains(text, "backend=many connections=3 limit=64") {
+		t.Errorf("the log has %q, want one line of 3 connections", text)
+	}
+}
+
+func TestFailedLoginsAreNamedWhereWeirLogsIn(t *testing.T) {
+	strange := &tcpstat.PairUse{TimeWaitOther: 9}
+	for _, logins := range []bool{false, true} {
+		if text := portsHint(strange, logins); strings.Contains(text, "dial failed") != logins || !strings.Contains(text, "another process") {
+			t.Errorf("logins %v: %s", logins, text)
+		}
 	}
 }
 
@@ -213,13 +278,13 @@ func TestWithoutAnyListTheLedgerIsShown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g.seen.opened("api", c)
+		e := g.seen.book("api", c.LocalAddr(), c.RemoteAddr())
 		if i < 3 {
 			defer c.Abort()
 			continue
 		}
 		c.Close()
-		g.seen.closed(c, sock.HowActive)
+		e.Closed(tcpstat.EndFirst)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -68,6 +68,7 @@ type BackendStatus struct {
 	Dials       map[string]uint64 `json:"dials"`
 	Closed      map[string]uint64 `json:"closed"`
 	HandOvers   uint64            `json:"hand_overs"`
+	Served      uint64            `json:"served"` // requests that got a connection
 	QueueFull   uint64            `json:"queue_full"`
 	QueueTime   uint64            `json:"queue_timeout"`
 	WaitP99     float64           `json:"wait_p99_seconds"`
@@ -156,7 +157,11 @@ func (d *daemon) status() Status {
 	st.Limits = g.gates.status()
 	databases := g.databaseStats()
 	for _, name := range slices.Sorted(maps.Keys(g.backends)) {
-		st.Backends = append(st.Backends, backendStatus(g.backends[name], databases[name]))
+		bs := backendStatus(g.backends[name], databases[name])
+		for _, l := range st.Listeners {
+			bs.Served += served(l.Requests[name])
+		}
+		st.Backends = append(st.Backends, bs)
 	}
 	st.Sockets = g.socketsStatus(time.Now())
 	return st

@@ -42,10 +42,13 @@ func runStatus(args []string, stdout, stderr io.Writer) int {
 		return code
 	}
 	defer door.close()
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 
 	body, page, err := door.read(ctx)
+	if err != nil && ctx.Err() != nil {
+		return exitFailed // who pressed Ctrl-C knows why
+	}
 	if err != nil {
 		return complain(exitFailed, err)
 	}

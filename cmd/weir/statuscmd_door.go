@@ -192,7 +192,7 @@ func (d *statusDoor) explain(err error) error {
 	case strings.Contains(why, "certificate"):
 		advice = "ask with -config, which knows weir's own certificate"
 	}
-	return unreachable{fmt.Errorf("%s: %s; %s", d.at, why, advice)}
+	return unreachable{fmt.Errorf("%s: %s; %s", d.at, clean(why), advice)} // a certificate's names are in some
 }
 
 func (d *statusDoor) refused(status int, body []byte) error {

@@ -3,9 +3,21 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"log"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -84,5 +96,48 @@ func TestStatusTellsAClosedDoorFromNone(t *testing.T) {
 	var out, errs bytes.Buffer
 	if code := runStatus([]string{"-admin", "unix:" + dir + "/s"}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "for the user that weir runs as") {
 		t.Errorf("%d %s", code, &errs)
+	}
+}
+
+// Whoever answers in weir's place chooses the names in its certificate.
+func TestACertificateSaysNothingToTheTerminal(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"\x1b]0;owned\a\x1b[2J"}}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewUnstartedServer(http.NotFoundHandler())
+	s.Config.ErrorLog = log.New(io.Discard, "", 0)
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.StartTLS()
+	defer s.Close()
+	_, port, err := net.SplitHostPort(s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	code := runStatus([]string{"-admin", "https://localhost:" + port}, &out, &errs)
+	if code != exitFailed || strings.ContainsAny(errs.String(), "\x1b\a") || !strings.Contains(errs.String(), "owned") {
+		t.Errorf("%d %q", code, errs.String())
+	}
+}
+
+func TestWhoInterruptsStatusIsToldNothing(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP} {
+		s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			if err := syscall.Kill(os.Getpid(), sig); err != nil {
+				t.Error(err)
+			}
+			<-r.Context().Done()
+		}))
+		var out, errs bytes.Buffer
+		if code := runStatus([]string{"-admin", s.Listener.Addr().String()}, &out, &errs); code != exitFailed || out.Len()+errs.Len() > 0 {
+			t.Errorf("%v: %d %s%s", sig, code, &out, &errs)
+		}
+		s.Close()
 	}
 }

@@ -4,13 +4,14 @@ package main
 type statusRates struct {
 	listeners map[string]listenerSample
 	dials     map[string]float64 // by backend
+	overflows *float64           // of accept queues; nil: not known
 }
 
 // ratesOf takes the rates from what was added since older, seconds ago. Without
 // an older page, or for what is not in it, they are weir's own, of the last five
 // seconds. The latencies are always those: a second has too few requests for them.
 func ratesOf(older, p *statusPage, seconds float64) statusRates {
-	r := statusRates{map[string]listenerSample{}, map[string]float64{}}
+	r := statusRates{listeners: map[string]listenerSample{}, dials: map[string]float64{}}
 	if p.Recent != nil {
 		for name, l := range p.Recent.Listeners {
 			r.listeners[name] = l
@@ -22,6 +23,10 @@ func ratesOf(older, p *statusPage, seconds float64) statusRates {
 	// Another process counts from zero, and its rates would be those of its life.
 	if older == nil || seconds <= 0 || p.UptimeSeconds < older.UptimeSeconds {
 		return r
+	}
+	if was, is := older.Sockets.Kernel.ListenOverflows, p.Sockets.Kernel.ListenOverflows; is >= was {
+		grown := float64(is-was) / seconds
+		r.overflows = &grown
 	}
 	was := map[string]flow{}
 	for _, l := range older.Listeners {
@@ -58,15 +63,11 @@ func total(m map[string]uint64) (n uint64) {
 	return n
 }
 
-// reuse is the part of all requests to a backend that needed no new connection,
-// since the start; ok is false before there was a request.
-func (p *statusPage) reuse(b *BackendStatus) (share float64, ok bool) {
-	var requests uint64
-	for _, l := range p.Listeners {
-		requests += total(l.Requests[b.Name])
-	}
-	if requests == 0 {
+// reuse is the part of the requests with a connection that needed no new one, since
+// the start; ok is false before there was such a request.
+func (b *BackendStatus) reuse() (share float64, ok bool) {
+	if b.Served == 0 {
 		return 0, false
 	}
-	return max(0, 1-float64(total(b.Dials))/float64(requests)), true
+	return max(0, 1-float64(total(b.Dials))/float64(b.Served)), true
 }

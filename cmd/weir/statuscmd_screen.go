@@ -112,12 +112,20 @@ func (v *statusView) state(width int) screenLine {
 // foot is the kernel's own counts, and the last thing that happened.
 func (v *statusView) foot(width int) []screenLine {
 	s := &v.page.Sockets
-	kernel := screenLine{fit(fmt.Sprintf("kernel: %s in TIME-WAIT, %s orphans, %s accept queue overflows; listed %s ago",
-		count(s.Kernel.TimeWait), count(s.Kernel.Orphans), count(s.Kernel.ListenOverflows), span(s.AgeSeconds)), width), plainLine}
+	kernel := screenLine{"", plainLine}
+	overflows := count(s.Kernel.ListenOverflows) + " accept overflows ever" // of the namespace, perhaps long ago
+	if r := v.rates.overflows; r != nil {
+		overflows = perSecond(*r) + " accept overflows/s"
+		if *r > 0 {
+			kernel.style = warnLine
+		}
+	}
+	kernel.text = fit(fmt.Sprintf("kernel %s ago: %s TIME-WAIT, %s orphans, %s",
+		span(s.AgeSeconds), count(s.Kernel.TimeWait), count(s.Kernel.Orphans), overflows), width)
 	if s.Error != "" {
 		kernel = screenLine{fit("the sockets could not be listed: "+clean(s.Error), width), warnLine}
 	}
-	last := screenLine{"last event: none", plainLine}
+	last := screenLine{fit("last event: none", width), plainLine}
 	if e := v.page.LastEvent; e != nil {
 		text := fmt.Sprintf("last event: %s ago, %s", span(v.now.Sub(e.Time).Seconds()), e.Message)
 		for _, a := range e.Attrs {

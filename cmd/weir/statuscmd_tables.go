@@ -36,6 +36,7 @@ type screenTable struct {
 
 type screenRow struct {
 	cells []string
+	note  string // in place of cells: more on the row before it
 	style style
 	busy  float64 // of two rows of one style the busier one is shown, where there is room for one
 }
@@ -59,7 +60,6 @@ func (t *screenTable) lines(width, rows int) []screenLine {
 	out := []screenLine{{t.line(t.heads, name, width), headLine}}
 	shown, hidden := t.rows, 0
 	if len(shown) > rows {
-		hidden = len(shown) - max(rows-1, 0)
 		shown = slices.Clone(shown)
 		slices.SortStableFunc(shown, func(a, b screenRow) int {
 			if a.style != b.style {
@@ -67,10 +67,19 @@ func (t *screenTable) lines(width, rows int) []screenLine {
 			}
 			return cmp.Compare(b.busy, a.busy)
 		})
-		shown = shown[:len(shown)-hidden]
+		for _, r := range shown[max(rows-1, 0):] {
+			if r.cells != nil {
+				hidden++
+			}
+		}
+		shown = shown[:max(rows-1, 0)]
 	}
 	for _, r := range shown {
-		out = append(out, screenLine{t.line(r.cells, name, width), r.style})
+		text := fit(r.note, width)
+		if r.cells != nil {
+			text = t.line(r.cells, name, width)
+		}
+		out = append(out, screenLine{text, r.style})
 	}
 	if hidden > 0 {
 		out = append(out, screenLine{fit(fmt.Sprintf("... and %d more", hidden), width), plainLine})
@@ -80,7 +89,9 @@ func (t *screenTable) lines(width, rows int) []screenLine {
 
 func lengths(rows []screenRow) (out []int) {
 	for _, r := range rows {
-		out = append(out, len([]rune(r.cells[0])))
+		if r.cells != nil {
+			out = append(out, len([]rune(r.cells[0])))
+		}
 	}
 	return out
 }
@@ -103,7 +114,7 @@ func listenerTable(p *statusPage, r statusRates) *screenTable {
 		s, known := r.listeners[l.Name]
 		row := screenRow{busy: s.Requests, cells: []string{clean(l.Name), clean(l.Protocol), count(l.Clients), "yes", "-", "-", "-", "-", "-"}}
 		if known {
-			copy(row.cells[4:], []string{perSecond(s.Requests), perSecond(s.Errors), perSecond(s.Shed), span(s.P50), span(s.P99)})
+			copy(row.cells[4:], []string{perSecond(s.Requests), perSecond(s.Errors), perSecond(s.Shed), latency(s.P50), latency(s.P99)})
 		}
 		if s.Errors > 0 || s.Shed > 0 {
 			row.style = warnLine
@@ -130,7 +141,7 @@ func backendTable(p *statusPage, r statusRates) *screenTable {
 			clean(b.Name), clean(b.Mode.Now), count(b.Open) + "/" + count(b.MaxOpen),
 			count(b.Leased), count(b.Idle), count(b.Waiting), "-", "-", "-", "-",
 		}}
-		if s, ok := p.reuse(&b); ok {
+		if s, ok := b.reuse(); ok {
 			row.cells[6] = share(s)
 		}
 		if d, ok := r.dials[b.Name]; ok {
@@ -144,15 +155,22 @@ func backendTable(p *statusPage, r statusRates) *screenTable {
 			}
 		}
 		switch m, _ := limiter.ParseMode(b.Mode.Now); {
-		case m >= limiter.ModeShedding, left != nil && left.Free == 0:
+		case m >= limiter.ModeShedding, b.dialsFail(), left != nil && left.Free == 0:
 			row.style = badLine
 		case m > limiter.ModeNormal, left != nil && left.SecondsLeft != nil, b.HoldDown != "":
 			row.style = warnLine
 		}
 		t.rows = append(t.rows, row)
+		if b.dialsFail() {
+			why := strings.TrimPrefix(b.LastError, fmt.Sprintf("backend %q: ", b.Name))
+			t.rows = append(t.rows, screenRow{note: clean("  dials fail: " + why), style: row.style, busy: row.busy})
+		}
 	}
 	return t
 }
+
+// dialsFail says that the last dial failed and there is no connection to go on with.
+func (b *BackendStatus) dialsFail() bool { return b.LastError != "" && b.Idle+b.Leased == 0 }
 
 // scarcest is the pair of addresses whose ports end first, nil without any.
 func scarcest(all []PortsStatus) (least *PortsStatus) {

@@ -92,6 +92,14 @@ func span(seconds float64) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
+// latency is span of what a request took: none took nothing.
+func latency(seconds float64) string {
+	if seconds <= 0 {
+		return "-"
+	}
+	return span(seconds)
+}
+
 func share(v float64) string {
 	switch {
 	case v >= 0.99 && v < 1:

@@ -4,13 +4,13 @@ package sock
 type How uint8
 
 const (
-	HowQuiet     How = iota // the peer closed first and a reset ended both sides: no TIME_WAIT
-	HowPeerFirst            // the peer closed first and we answered with a FIN: TIME_WAIT is the peer's
-	HowActive               // we sent the first FIN: TIME_WAIT is ours
-	HowLinger               // we sent the first FIN and read on until the peer's, or for a bounded time
-	HowAbort                // we reset the connection: no TIME_WAIT, what was in flight is lost
-	HowReset                // the peer reset it
-	HowHalfClosed           // the peer closed its half before we had answered, read on, and was answered; else as HowPeerFirst
+	HowQuiet      How = iota // the peer closed first and a reset ended both sides: no TIME_WAIT
+	HowPeerFirst             // the peer closed first and we answered with a FIN: TIME_WAIT is the peer's
+	HowActive                // we sent the first FIN: TIME_WAIT is ours
+	HowLinger                // we sent the first FIN and read on until the peer's, or for a bounded time
+	HowAbort                 // we reset the connection: no TIME_WAIT, what was in flight is lost
+	HowReset                 // the peer reset it
+	HowHalfClosed            // the peer closed its half before we had answered, read on, and was answered; else as HowPeerFirst
 	hows
 )
 

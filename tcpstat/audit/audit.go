@@ -93,6 +93,17 @@ type result struct {
 	set           []Setting
 }
 
+// full makes the verdict worse where n of most is at least the percentage warn, or
+// fail.
+func (r *result) full(n, most, warn, fail int64) {
+	switch {
+	case n*100 >= most*fail:
+		r.verdict = Fail
+	case n*100 >= most*warn:
+		r.verdict = Warn
+	}
+}
+
 // unknown is the result where something could not be read.
 func unknown(err error) result {
 	var path *fs.PathError

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 	"time"
 
 	"weir/tcpstat"
@@ -93,7 +94,7 @@ func aScene() *scene {
 }
 
 func (s *Sockets) towards(remote string, n int) {
-	s.Outbound = []Tuple{{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddrPort(remote), n, n / 2}}
+	s.Outbound = []Tuple{{netip.MustParseAddr("10.0.0.1"), netip.MustParseAddrPort(remote), n, n / 2, 0}}
 }
 
 func (s *scene) run() map[string]Finding {
@@ -127,9 +128,18 @@ var broken = []struct {
 	{"port_budget", Fail, "1,000 ports", "", func(s *scene) { s.plan = nil; s.set(rangeKey, "64536 65535") }},
 	{"ports_now", Warn, "14,116 of 28,232 ports in use from 10.0.0.1 to 10.0.0.5:3306 (50 %), 7,058 of them TIME_WAIT", "", func(s *scene) { s.sockets.towards("10.0.0.5:3306", 14116) }},
 	{"ports_now", Fail, "27,000", "", func(s *scene) { s.plan = nil; s.sockets.towards("10.0.0.9:80", 27000) }},
-	{"ports_now", Fail, "27,000", "", func(s *scene) { // a name may be any address
-		s.plan.Backends[0].Endpoint = "db.internal:3306"
+	{"ports_now", Fail, "27,000", "", func(s *scene) { // by the addresses of a name
+		s.named("db.internal:3306", "10.0.0.8:3306", "[::ffff:10.0.0.9]:3306")
 		s.sockets.towards("10.0.0.9:3306", 27000)
+	}},
+	{"ports_now", Pass, "no outgoing connection to a backend of the configuration", "", func(s *scene) {
+		s.named("db.internal:3306", "10.0.0.9:3306")
+		s.sockets.towards("10.0.0.9:3307", 27000)
+	}},
+	{"ports_now", Pass, "no outgoing connection to a backend of the configuration", "", func(s *scene) { s.sockets.towards("10.0.0.9:3306", 27000) }},
+	{"ports_now", Fail, "24,000 of 28,232 ports in use from 10.0.0.1 to 10.0.0.5:3306 (85 %), 2,000 of them TIME_WAIT, 20,000 that sockets listen on or are bound to; 7 more in TIME_WAIT are free", "", func(s *scene) {
+		s.sockets.towards("10.0.0.5:3306", 4000)
+		s.sockets.Outbound[0].Again, s.sockets.Bound = 7, 20000
 	}},
 	{"port_parity", Warn, "32768 to 61000", "sysctl -w net.ipv4.ip_local_port_range='32768 61001'", func(s *scene) { s.set(rangeKey, "32768 61000") }},
 	{"port_parity", Warn, "1025 to 65535", "sysctl -w net.ipv4.ip_local_port_range='1026 65535'", func(s *scene) { s.set(rangeKey, "1025 65535") }},
@@ -160,7 +170,7 @@ var broken = []struct {
 		s.set("net.ipv4.tcp_max_tw_buckets", "5000")
 		s.set("net.ipv4.tcp_ehash_entries", "-262144")
 	}},
-	{"tw_buckets", Warn, "3 sockets skipped", "", func(s *scene) { s.files["proc/self/net/netstat"] = netstat("TCPTimeWaitOverflow 3") }},
+	{"tw_buckets", Warn, "overflow: 3 sockets skipped", "", func(s *scene) { s.files["proc/self/net/netstat"] = netstat("TCPTimeWaitOverflow 3") }},
 	{"tw_buckets", Warn, "70,000 (53 %)", "", func(s *scene) { s.sockstat("tw 70000") }},
 	{"tw_buckets", Fail, "130,000 (99 %)", "sysctl -w net.ipv4.tcp_max_tw_buckets=262144", func(s *scene) { s.sockstat("tw 130000") }},
 	{"tw_timeout", Warn, "lasts 5 s", "", func(s *scene) { s.set("net.ipv4.tcp_tw_timeout", "5") }},
@@ -191,11 +201,20 @@ var broken = []struct {
 	{"close_wait", Warn, "300 in CLOSE-WAIT, 250 of them on port 9000", "", func(s *scene) { s.closeWait(300) }},
 	{"close_wait", Fail, "3,000", "", func(s *scene) { s.closeWait(3000) }},
 	{"close_wait", Pass, "150", "", func(s *scene) { s.closeWait(150) }},
-	{"orphans", Warn, "(27 %)", "sysctl -w net.ipv4.tcp_max_orphans=524288", func(s *scene) { s.sockstat("orphan 35000") }},
+	{"orphans", Warn, "on the whole host (27 %)", "sysctl -w net.ipv4.tcp_max_orphans=524288", func(s *scene) { s.sockstat("orphan 35000") }},
 	{"orphans", Fail, "(92 %)", "", func(s *scene) { s.sockstat("orphan 120000") }},
 	{"kernel", Warn, "tcp_tw_recycle exists", "", func(s *scene) { s.set("kernel.osrelease", "3.10.0-1160.el7.x86_64") }},
 	{"kernel", Pass, "6.1.0-26-amd64: no IP_LOCAL_PORT_RANGE", "", func(s *scene) { s.set("kernel.osrelease", "6.1.0-26-amd64") }},
 	{"sysctl_files", Warn, "/etc/sysctl.d/90-x.conf sets net.ipv4.tcp_tw_recycle", "", func(s *scene) { s.files["etc/sysctl.d/90-x.conf"] = "net.ipv4.tcp_tw_recycle = 0\n" }},
+}
+
+// named makes the backend's endpoint a name that has these addresses.
+func (s *scene) named(endpoint string, addresses ...string) {
+	s.plan.Backends[0].Endpoint = endpoint
+	s.plan.Resolved = map[string][]netip.AddrPort{}
+	for _, a := range addresses {
+		s.plan.Resolved[endpoint] = append(s.plan.Resolved[endpoint], netip.MustParseAddrPort(a))
+	}
 }
 
 func (s *scene) openFiles(n string) {
@@ -262,6 +281,71 @@ func TestEachVerdictOfEachCheckIsGivenForItsReason(t *testing.T) {
 		if got, want := slices.Sorted(maps.Keys(given[c.name])), slices.Sorted(slices.Values(c.can)); !slices.Equal(got, want) {
 			t.Errorf("%s gave %v, and says it can give %v", c.name, got, want)
 		}
+	}
+}
+
+// Port 0 is in no range of the kernel's, and the two readers of it agree.
+func TestARangeThatMakesNoSenseIsUnknown(t *testing.T) {
+	for _, span := range []string{"0 65535", "5 4", "1 65536", "1"} {
+		s := aScene()
+		s.set(rangeKey, span)
+		for _, check := range []string{"port_budget", "port_parity", "ports_reserved"} {
+			if f := s.run()[check]; f.Verdict != Unknown || !strings.Contains(f.Found, rangeKey) {
+				t.Errorf("%s with %q: %s, %q", check, span, f.Verdict, f.Found)
+			}
+		}
+	}
+}
+
+// What is not a backend's is not judged, and that a name could not be looked for
+// is said.
+func TestANameWithoutAnAddressStandsForNoOtherDestination(t *testing.T) {
+	s := aScene()
+	s.named("no.such.invalid:9001")
+	s.sockets.towards("10.0.0.9:9001", 27000)
+	if f := s.run()["ports_now"]; f.Verdict != Unknown || strings.Contains(f.Found, "10.0.0.9") || !strings.Contains(f.Found, "no address is known for no.such.invalid:9001") {
+		t.Errorf("%+v", f)
+	}
+	s.plan.Backends = append(s.plan.Backends, Backend{Name: "second", Endpoint: "10.0.0.9:9001"})
+	if f := s.run()["ports_now"]; f.Verdict != Fail || !strings.Contains(f.Found, "10.0.0.9:9001") || !strings.Contains(f.Found, "no address is known for no.such.invalid:9001") {
+		t.Errorf("beside one that is known: %+v", f)
+	}
+}
+
+// The counter runs since the namespace was made: only what is added while doctor
+// looks is known to be of now.
+func TestAnOverflowOfLongAgoIsToldAndNotWarnedOf(t *testing.T) {
+	for _, tc := range []struct {
+		before, after string
+		want          Verdict
+		says          string
+		takes         time.Duration
+	}{
+		{"3", "3", Pass, "overflow: 3 sockets skipped TIME_WAIT since the network namespace was made, none of them while doctor looked", time.Second},
+		{"3", "5", Warn, "overflow: 5 sockets skipped TIME_WAIT since the network namespace was made, 2 of them while doctor looked", time.Second},
+		{"0", "5", Warn, "5 of them while doctor looked", 0},
+		{"0", "0", Pass, "at most 131,072", 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			tree := aScene().tree()
+			count := func(n string) {
+				tree["proc/self/net/netstat"] = &fstest.MapFile{Data: []byte(netstat("TCPTimeWaitOverflow " + n)), Mode: 0o444}
+			}
+			count(tc.before)
+			m := &Machine{FS: tree}
+			began, done := time.Now(), make(chan struct{})
+			go func() { defer close(done); m.Watch(t.Context()) }()
+			synctest.Wait()
+			count(tc.after)
+			<-done
+			if d := time.Since(began); d != tc.takes {
+				t.Errorf("%+v: took %v", tc, d)
+			}
+			r := twBuckets(m, nil)
+			if r.verdict != tc.want || !strings.Contains(r.found, tc.says) || !strings.Contains(r.wanted, "no overflow now") {
+				t.Errorf("%+v: got %+v", tc, r)
+			}
+		})
 	}
 }
 

@@ -89,12 +89,7 @@ func fileTable(m *Machine, _ *Plan) result {
 	}
 	r.found = fmt.Sprintf("%s of %s files open (%s)", many(used), many(most), part(used, most))
 	r.set = set("fs.file-max", fmt.Sprint(2*most))
-	switch {
-	case used*100 >= most*tableFail:
-		r.verdict = Fail
-	case used*100 >= most*tableWarn:
-		r.verdict = Warn
-	}
+	r.full(used, most, tableWarn, tableFail)
 	return r
 }
 
@@ -137,11 +132,9 @@ func conntrack(m *Machine, plan *Plan) result {
 	}
 	r.set = set(key, fmt.Sprint(max(room, 2*most)))
 	r.do = "or exempt the path to the backends from tracking (NOTRACK)"
+	r.full(now, most, trackedWarn, trackedFail)
 	switch {
-	case now*100 >= most*trackedFail:
-		r.verdict = Fail
-	case now*100 >= most*trackedWarn:
-		r.verdict = Warn
+	case r.verdict != Pass:
 	case plan != nil && plan.connections() > most:
 		r.verdict = Warn
 		r.found += fmt.Sprintf("; the configuration allows %s connections", many(plan.connections()))

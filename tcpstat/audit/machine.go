@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -9,6 +10,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"weir/tcpstat"
 )
 
 // maxFile bounds what is read of one file. /proc/net/netstat has about 10 KiB.
@@ -20,7 +24,38 @@ type Machine struct {
 	Sockets *Sockets // nil: sockets could not be listed
 	NoList  error    // why, if Sockets is nil
 	Pod     bool     // the process is in a pod of Kubernetes
+
+	since   time.Time // when Watch took before
+	skipped uint64    // TCPTimeWaitOverflow then
 }
+
+// watchFor is how long Watch looks whether a counter that is not zero still
+// grows.
+const watchFor = time.Second
+
+// Watch takes the counters that run since the network namespace was made, so that
+// a later Run can tell what happens now from what is long past. Where there is
+// something to tell it waits for a second, or for the end of ctx.
+func (m *Machine) Watch(ctx context.Context) {
+	n, err := m.skips()
+	if err != nil {
+		return
+	}
+	m.since, m.skipped = time.Now(), n
+	if n == 0 {
+		return // any that is found later is new
+	}
+	t := time.NewTimer(watchFor)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		m.since = time.Time{}
+	}
+}
+
+// skips counts the sockets that found tcp_max_tw_buckets reached.
+func (m *Machine) skips() (uint64, error) { return m.counter("TcpExt", "TCPTimeWaitOverflow") }
 
 // Place says who can change a setting, and how.
 type Place string
@@ -156,19 +191,8 @@ func (m *Machine) sockstat(name string) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) == 0 || f[0] != "TCP:" {
-			continue
-		}
-		for i := 1; i+1 < len(f); i += 2 {
-			if f[i] != name {
-				continue
-			}
-			if v, err := strconv.ParseInt(f[i+1], 10, 64); err == nil {
-				return v, nil
-			}
-		}
+	if n, ok := tcpstat.Sockstat([]byte(text), "TCP", name); ok {
+		return int64(n), nil
 	}
 	return 0, fmt.Errorf("/%s shows no number for %s of TCP", file, name)
 }

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -10,6 +11,10 @@ type Plan struct {
 	Listeners   []Listener
 	Backends    []Backend
 	Descriptors int // that it can need at one time
+
+	// Resolved has the addresses of endpoints that are names, by endpoint.
+	// Those that are not in it have none, or none that was found in time.
+	Resolved map[string][]netip.AddrPort
 }
 
 // Listener is an address that clients connect to.
@@ -28,6 +33,14 @@ type Backend struct {
 	MaxOpen     int           // connections at one time, those kept back included
 	DialRate    float64       // most new ones in a second
 	IdleTimeout time.Duration // 0: unknown
+}
+
+// addresses are those that the endpoint stands for.
+func (b *Backend) addresses(p *Plan) []netip.AddrPort {
+	if a, err := netip.ParseAddrPort(b.Endpoint); err == nil {
+		return []netip.AddrPort{a}
+	}
+	return p.Resolved[b.Endpoint]
 }
 
 // timeWait is how long a TIME_WAIT lasts: TCP_TIMEWAIT_LEN of include/net/tcp.h.

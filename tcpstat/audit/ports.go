@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"weir/tcpstat"
 )
 
 const (
@@ -25,86 +27,61 @@ const (
 	tooFew   = 1024
 )
 
-// portRange is the range that connect() takes ports from.
-func (m *Machine) portRange() (low, high uint16, err error) {
-	v, err := m.numbers(rangeKey, 2)
-	if err != nil {
-		return 0, 0, err
-	}
-	if v[0] < 0 || v[1] > 65535 || v[0] > v[1] {
-		return 0, 0, fmt.Errorf("/%s: %d %d is no range of ports", sysctlFile(rangeKey), v[0], v[1])
-	}
-	return uint16(v[0]), uint16(v[1]), nil
-}
-
-// PortRange is the range that connect() takes ports from, or all ports if the
-// kernel does not say.
-func (m *Machine) PortRange() (low, high uint16) {
-	low, high, err := m.portRange()
-	if err != nil {
-		return 1, 65535
-	}
-	return low, high
-}
-
-// span is a run of reserved ports.
-type span struct{ low, high uint16 }
-
-// reserved reads ip_local_reserved_ports: 8080,9148-9150. A kernel without it
-// has none.
-func (m *Machine) reserved() ([]span, error) {
-	name := sysctlFile(reservedKey)
-	text, err := m.text(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
+// portRange is the range that connect() takes ports from, reserved or not.
+func (m *Machine) portRange() (*tcpstat.LocalPorts, error) {
+	span, err := m.text(sysctlFile(rangeKey))
 	if err != nil {
 		return nil, err
 	}
-	var out []span
-	for _, item := range strings.FieldsFunc(text, func(r rune) bool { return r == ',' || r == '\n' || r == ' ' }) {
-		first, last, two := strings.Cut(item, "-")
-		if !two {
-			last = first
-		}
-		low, err1 := strconv.ParseUint(first, 10, 16)
-		high, err2 := strconv.ParseUint(last, 10, 16)
-		if err1 != nil || err2 != nil || low > high {
-			return nil, fmt.Errorf("/%s: %q is no port and no range of them", name, clip(item))
-		}
-		out = append(out, span{uint16(low), uint16(high)})
-	}
-	return out, nil
+	p := new(tcpstat.LocalPorts)
+	return p, p.SetRange([]byte(span), nil)
 }
 
-func has(spans []span, port uint16) bool {
-	return slices.ContainsFunc(spans, func(s span) bool { return s.low <= port && port <= s.high })
+// ports are those of the range that are not reserved. A kernel that can reserve
+// none has all of them.
+func (m *Machine) ports() (*tcpstat.LocalPorts, error) {
+	span, err := m.text(sysctlFile(rangeKey))
+	if err != nil {
+		return nil, err
+	}
+	reserved, err := m.text(sysctlFile(reservedKey))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	p := new(tcpstat.LocalPorts)
+	return p, p.SetRange([]byte(span), []byte(reserved))
 }
 
-// ports counts the ports of the range that are not reserved.
-func (m *Machine) ports() (int64, error) {
-	low, high, err := m.portRange()
+// LocalPorts are those that connect() may choose from, with what decides when one
+// in TIME_WAIT may be chosen again. Settings that the kernel does not have keep
+// its older behaviour, as in tcpstat.ReadLocalPorts.
+func (m *Machine) LocalPorts() (*tcpstat.LocalPorts, error) {
+	p, err := m.ports()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	spans, err := m.reserved()
-	if err != nil {
-		return 0, err
-	}
-	n := int64(0)
-	for p := int(low); p <= int(high); p++ {
-		if !has(spans, uint16(p)) {
-			n++
+	reuse, delay, stamps := int64(0), int64(reuseDelay), int64(1)
+	for key, v := range map[string]*int64{"net.ipv4.tcp_tw_reuse": &reuse, "net.ipv4.tcp_tw_reuse_delay": &delay, "net.ipv4.tcp_timestamps": &stamps} {
+		n, err := m.number(key)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		*v = n
 	}
-	return n, nil
+	p.Reuse, p.Timestamps = int(reuse), stamps != 0
+	p.ReuseDelay = time.Duration(min(max(delay, 0), timeWait*1000)) * time.Millisecond
+	return p, nil
 }
 
 func portBudget(m *Machine, plan *Plan) result {
-	n, err := m.ports()
+	p, err := m.ports()
 	if err != nil {
 		return unknown(err)
 	}
+	n := int64(p.Count)
 	widen := set(rangeKey, wideRange)
 	if plan == nil {
 		r := result{verdict: Pass, found: many(n) + " ports for each destination", wanted: "at least " + many(fewPorts), set: widen,
@@ -149,59 +126,84 @@ func portsNow(m *Machine, plan *Plan) result {
 	if m.Sockets == nil {
 		return unknown(m.noList())
 	}
-	n, err := m.ports()
+	p, err := m.LocalPorts()
 	if err != nil {
 		return unknown(err)
 	}
-	t, ours := fullest(m.Sockets, plan)
+	n := int64(p.Count)
 	r := result{verdict: Pass, wanted: fmt.Sprintf("less than %d %% in use", portsHalf), set: set(rangeKey, wideRange),
 		do: "reuse connections: send the traffic through a pool, and let the other side close first"}
+	t, unseen := fullest(m.Sockets, plan)
 	if t == nil {
 		r.found = "no outgoing connection"
-		if ours {
+		if plan != nil {
 			r.found += " to a backend of the configuration"
+		}
+		if unseen != "" {
+			r.verdict = Unknown
+			r.found += " is seen; " + unseen
 		}
 		return r
 	}
-	used := int64(t.Sockets)
+	used := int64(t.Sockets + m.Sockets.Bound)
 	r.found = fmt.Sprintf("%s of %s ports in use from %s to %s (%s), %s of them TIME_WAIT", many(used), many(n), t.Source, t.Remote, part(used, n), many(t.TimeWait))
-	switch {
-	case used*100 >= n*portsLast:
-		r.verdict = Fail
-	case used*100 >= n*portsHalf:
-		r.verdict = Warn
+	if m.Sockets.Bound > 0 {
+		r.found += fmt.Sprintf(", %s that sockets listen on or are bound to", many(m.Sockets.Bound))
 	}
+	if t.Again > 0 {
+		r.found += fmt.Sprintf("; %s more in TIME_WAIT are free: the kernel uses them again (tcp_tw_reuse)", many(t.Again))
+	}
+	if unseen != "" {
+		r.found += "; " + unseen
+	}
+	r.full(used, n, portsHalf, portsLast)
 	return r
 }
 
-// fullest returns the destination with the most connections: of those in the
-// plan if one of them has an IP address that is connected to, else of all.
-func fullest(s *Sockets, plan *Plan) (t *Tuple, ours bool) {
-	if plan != nil {
-		for i := range s.Outbound {
-			if slices.ContainsFunc(plan.Backends, func(b Backend) bool { return b.Endpoint == s.Outbound[i].Remote.String() }) {
-				return &s.Outbound[i], true
-			}
+// namesShown bounds how many names are told that have no address.
+const namesShown = 3
+
+// fullest returns the destination with the most ports in use, of those in the
+// plan if there is one, else of all; nil if there is none. unseen says which names
+// of the plan it could not look for.
+func fullest(s *Sockets, plan *Plan) (t *Tuple, unseen string) {
+	if plan == nil {
+		if len(s.Outbound) == 0 {
+			return nil, ""
 		}
-		named := func(b Backend) bool {
-			host, _, err := net.SplitHostPort(b.Endpoint)
-			return err == nil && net.ParseIP(host) == nil
+		return &s.Outbound[0], ""
+	}
+	var names []string
+	wanted := map[netip.AddrPort]bool{}
+	for _, b := range plan.Backends {
+		all := b.addresses(plan)
+		for _, a := range all {
+			wanted[netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())] = true
 		}
-		if !slices.ContainsFunc(plan.Backends, named) {
-			return nil, true
+		if len(all) == 0 && !slices.Contains(names, b.Endpoint) {
+			names = append(names, b.Endpoint)
 		}
 	}
-	if len(s.Outbound) == 0 {
-		return nil, false
+	if n := len(names); n > 0 {
+		unseen = "no address is known for " + clip(strings.Join(names[:min(n, namesShown)], ", "))
+		if n > namesShown {
+			unseen += fmt.Sprintf(" and %s more", many(n-namesShown))
+		}
 	}
-	return &s.Outbound[0], false
+	for i := range s.Outbound {
+		if wanted[s.Outbound[i].Remote] {
+			return &s.Outbound[i], unseen
+		}
+	}
+	return nil, unseen
 }
 
 func portParity(m *Machine, _ *Plan) result {
-	low, high, err := m.portRange()
+	p, err := m.portRange()
 	if err != nil {
 		return unknown(err)
 	}
+	low, high := p.Low, p.High
 	r := result{verdict: Pass, found: fmt.Sprintf("%d to %d", low, high), wanted: "one end odd, the other even"}
 	if low%2 == high%2 {
 		r.verdict = Warn
@@ -216,11 +218,7 @@ func portParity(m *Machine, _ *Plan) result {
 }
 
 func portsReserved(m *Machine, plan *Plan) result {
-	low, high, err := m.portRange()
-	if err != nil {
-		return unknown(err)
-	}
-	spans, err := m.reserved()
+	ports, err := m.ports()
 	if err != nil {
 		return unknown(err)
 	}
@@ -231,16 +229,16 @@ func portsReserved(m *Machine, plan *Plan) result {
 	}
 	var open []string
 	for _, l := range plan.Listeners {
-		if p := strconv.Itoa(int(l.Port)); l.Port >= low && l.Port <= high && !has(spans, l.Port) && !slices.Contains(open, p) {
+		if p := strconv.Itoa(int(l.Port)); ports.Has(l.Port) && !slices.Contains(open, p) {
 			open = append(open, p)
 		}
 	}
 	if len(open) == 0 {
-		r.found = fmt.Sprintf("no listening port of the configuration is free for connect() to take, from %d to %d", low, high)
+		r.found = fmt.Sprintf("no listening port of the configuration is free for connect() to take, from %d to %d", ports.Low, ports.High)
 		return r
 	}
 	r.verdict = Warn
-	r.found = fmt.Sprintf("port %s inside of %d to %d and not reserved", strings.Join(open, ", "), low, high)
+	r.found = fmt.Sprintf("port %s inside of %d to %d and not reserved", strings.Join(open, ", "), ports.Low, ports.High)
 	now, _ := m.text(sysctlFile(reservedKey))
 	r.set = set(reservedKey, strings.TrimPrefix(strings.TrimSpace(now)+","+strings.Join(open, ","), ","))
 	return r

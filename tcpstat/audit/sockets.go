@@ -2,6 +2,7 @@ package audit
 
 import (
 	"errors"
+	"maps"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 type Sockets struct {
 	States    tcpstat.Counts
 	Outbound  []Tuple // by destination, the fullest first; at most keptTuples
+	Bound     int     // ports for connect() that none gets: a socket listens on them or is bound to them
 	Listens   []Queue // the longest queue first
 	CloseWait []Group // the greatest first
 }
@@ -22,8 +24,9 @@ type Sockets struct {
 type Tuple struct {
 	Source   netip.Addr
 	Remote   netip.AddrPort
-	Sockets  int // in all states
-	TimeWait int
+	Sockets  int // that keep their port, in all states
+	TimeWait int // of these
+	Again    int // in TIME_WAIT besides, whose ports the kernel would use again
 }
 
 // Queue is the accept queue of a listening socket.
@@ -46,16 +49,20 @@ const (
 )
 
 // Count lists the kernel's sockets. Outbound connections are told from accepted
-// ones by their local port: it is nobody's that listens, and within low to high,
-// the range that connect takes ports from.
-func Count(r *tcpstat.Reader, low, high uint16) (*Sockets, error) {
-	c := counter{low: low, high: high, listening: map[uint16]bool{}}
+// ones by their local port: it is nobody's that listens, and one of ports, which
+// connect takes them from. Which of them keeps its port is tcpstat's rule. ports
+// may be nil: then nothing is outbound.
+func Count(r *tcpstat.Reader, ports *tcpstat.LocalPorts) (*Sockets, error) {
+	c := counter{ports: ports, listening: map[uint16]bool{}}
+	if ports == nil {
+		c.ports = new(tcpstat.LocalPorts)
+	}
 	listen := tcpstat.Filter{States: tcpstat.MaskOf(tcpstat.Listen)}
 	if err := r.Each(listen, c.listen); err != nil && !errors.Is(err, tcpstat.ErrChanged) {
 		return nil, err
 	}
-	c.tuples, c.waits = map[tuple]*Tuple{}, map[string]int{}
-	rest := tcpstat.Filter{States: tcpstat.All &^ listen.States}
+	c.bound, c.tuples, c.waits = maps.Clone(c.listening), map[tcpstat.Pair]*Tuple{}, map[string]int{}
+	rest := tcpstat.Filter{States: tcpstat.All&^listen.States | tcpstat.MaskOf(tcpstat.Bound)}
 	// A table that changed meanwhile is off by a few: fine for a look.
 	if err := r.Each(rest, c.add); err != nil && !errors.Is(err, tcpstat.ErrChanged) {
 		return nil, err
@@ -63,15 +70,11 @@ func Count(r *tcpstat.Reader, low, high uint16) (*Sockets, error) {
 	return c.result(), nil
 }
 
-type tuple struct {
-	source netip.Addr
-	remote netip.AddrPort
-}
-
 type counter struct {
-	low, high uint16
+	ports     *tcpstat.LocalPorts
 	listening map[uint16]bool
-	tuples    map[tuple]*Tuple
+	bound     map[uint16]bool // those that listen too
+	tuples    map[tcpstat.Pair]*Tuple
 	waits     map[string]int
 	out       Sockets
 }
@@ -87,6 +90,10 @@ func (c *counter) listen(s *tcpstat.Socket) bool {
 
 func (c *counter) add(s *tcpstat.Socket) bool {
 	c.out.States[s.State]++
+	if s.State == tcpstat.Bound {
+		c.bound[s.Local.Port()] = true
+		return true
+	}
 	accepted := c.listening[s.Local.Port()]
 	if s.State == tcpstat.CloseWait && len(c.waits) < maxTuples {
 		where := "to " + s.Remote.String()
@@ -95,32 +102,45 @@ func (c *counter) add(s *tcpstat.Socket) bool {
 		}
 		c.waits[where]++
 	}
-	if p := s.Local.Port(); accepted || p < c.low || p > c.high {
+	if accepted || !c.ports.Has(s.Local.Port()) {
 		return true
 	}
-	k := tuple{s.Local.Addr(), s.Remote}
+	k := tcpstat.Pair{Source: s.Local.Addr(), Dest: s.Remote}
 	t := c.tuples[k]
 	if t == nil {
 		if len(c.tuples) == maxTuples {
 			return true
 		}
-		t = &Tuple{Source: k.source, Remote: k.remote}
+		t = &Tuple{Source: k.Source, Remote: k.Dest}
 		c.tuples[k] = t
 	}
-	t.Sockets++
-	if s.State == tcpstat.TimeWait {
+	switch {
+	case s.State != tcpstat.TimeWait:
+		t.Sockets++
+	case c.ports.Blocked(k, s.Expires) > 0:
+		t.Sockets++
 		t.TimeWait++
+	default:
+		t.Again++
 	}
 	return true
 }
 
 func (c *counter) result() *Sockets {
+	for port := range c.bound {
+		if c.ports.Has(port) {
+			c.out.Bound++
+		}
+	}
 	for _, t := range c.tuples {
 		c.out.Outbound = append(c.out.Outbound, *t)
 	}
 	slices.SortFunc(c.out.Outbound, func(a, b Tuple) int {
 		if a.Sockets != b.Sockets {
 			return b.Sockets - a.Sockets
+		}
+		if a.Again != b.Again {
+			return b.Again - a.Again
 		}
 		return a.Remote.Compare(b.Remote)
 	})

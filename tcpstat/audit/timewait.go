@@ -111,28 +111,33 @@ func twBuckets(m *Machine, _ *Plan) result {
 	if n, err := m.number("net.ipv4.tcp_ehash_entries"); err == nil && n != 0 {
 		own = max(n, -n) / 2
 	}
-	r := result{verdict: Pass, wanted: fmt.Sprintf("%s, the kernel's own for this machine, or more, and no overflow", many(own)), set: set(key, fmt.Sprint(max(own, 2*most)))}
+	r := result{verdict: Pass, set: set(key, fmt.Sprint(max(own, 2*most))),
+		wanted: fmt.Sprintf("%s, the kernel's own for this machine, or more; less than %d %% in use; no overflow now", many(own), bucketsHalf)}
 	r.found = fmt.Sprintf("at most %s, which is %s closes a second that leave one", many(most), many(most/timeWait))
 	if most < own/2 {
 		r.verdict = Warn
 		r.found += ": it was lowered"
 		r.set = set(key, fmt.Sprint(own))
 	}
-	if over, err := m.counter("TcpExt", "TCPTimeWaitOverflow"); err == nil && over > 0 {
-		r.verdict = Warn
-		r.found += fmt.Sprintf("; %s sockets skipped TIME_WAIT since the network namespace was made", many(over))
+	if over, err := m.skips(); err == nil && over > 0 {
+		r.found += fmt.Sprintf("; overflow: %s sockets skipped TIME_WAIT since the network namespace was made, ", many(over))
+		switch {
+		case m.since.IsZero():
+			r.verdict = Warn
+			r.found += "and when is not known"
+		case over > m.skipped:
+			r.verdict = Warn
+			r.found += fmt.Sprintf("%s of them while doctor looked", many(over-m.skipped))
+		default:
+			r.found += "none of them while doctor looked: long past, or in bursts"
+		}
 	}
 	now, err := m.sockstat("tw")
 	if err != nil {
 		return r // the limit was judged
 	}
 	r.found += fmt.Sprintf("; now %s (%s)", many(now), part(now, most))
-	switch {
-	case now*100 >= most*bucketsLast:
-		r.verdict = Fail
-	case now*100 >= most*bucketsHalf:
-		r.verdict = Warn
-	}
+	r.full(now, most, bucketsHalf, bucketsLast)
 	if r.verdict != Pass {
 		r.do = "and let clients, and backends, close first: a pool does"
 	}
