@@ -108,7 +108,7 @@ backends:
 	ended(5)
 	short()
 	ended(6)
-	if got := closed(); got["quiet"] != 3 || got["peer_first"] != 2 {
+	if got := closed(); got["quiet"] != 3 || got["peer_first"] != 1 || got["half_closed"] != 1 {
 		t.Errorf("after a client that half-closed its address was closed %v", got)
 	}
 	figure(t, "one client gave up, 3 left after their response, one half-closed, one more left: closed %v", closed())

@@ -29,7 +29,7 @@ type mysqlClient struct {
 }
 
 func mysqlClients(t *testing.T) []mysqlClient {
-	node := nodeModules(t)
+	node := nodeModules(t, script("node"))
 	return []mysqlClient{
 		{name: "mariadb", run: program("bash", script("cli.sh")), ed25519: true},
 		{name: "mariadb-dump", run: program("bash", script("dump.sh")), once: true},
@@ -45,14 +45,14 @@ func mysqlClients(t *testing.T) []mysqlClient {
 	}
 }
 
-// nodeModules makes a directory that has node's scripts and, beside them, the
-// modules that package-lock.json names. They come from npm's cache where it has
-// them, else from where npm is configured to fetch.
-func nodeModules(t *testing.T) string {
+// nodeModules makes a directory that has the files of from and, beside them, the
+// modules that package-lock.json there names. They come from npm's cache where it
+// has them, else from where npm is configured to fetch.
+func nodeModules(t *testing.T, from string) string {
 	t.Helper()
 	testnet.NeedProgram(t, "node")
 	dir := t.TempDir()
-	if err := os.CopyFS(dir, os.DirFS(script("node"))); err != nil {
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), mostScenario)
@@ -61,7 +61,8 @@ func nodeModules(t *testing.T) string {
 	cmd.Dir = dir
 	cmd.WaitDelay = 5 * time.Second
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, out)
+		t.Fatalf("npm ci: %v: what accept/%s names comes from npm's cache, or, the first time, from its registry: see that npm reaches it (npm config get registry)\n%s",
+			err, filepath.Join(from, "package-lock.json"), out)
 	}
 	return dir
 }

@@ -151,6 +151,7 @@ func portRuns() int {
 // were used. Beside them, as many worlds stay at 80 %: their pool opens within some
 // seconds, the rest are TIME-WAIT that come and go, and they hear nothing.
 func TestAcceptTheEndOfThePortsIsForecast(t *testing.T) {
+	t.Parallel() // it takes more than a minute, and next to no processor
 	var all sync.WaitGroup
 	var judge []func()
 	for seed := range uint64(portRuns()) {

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"math"
@@ -167,7 +170,11 @@ func (g *graph) lookSockets(now time.Time) {
 		}
 		ports, err := tcpstat.ReadLocalPorts()
 		if err != nil {
-			w.log.Warn("the range of local ports is not known", "fold", "local_ports", "err", err)
+			level := slog.LevelWarn
+			if errors.Is(err, fs.ErrNotExist) { // a container without /proc: nobody can mend that from here
+				level = slog.LevelInfo
+			}
+			w.log.Log(context.Background(), level, "the range of local ports is not known", "fold", "local_ports", "err", err)
 		}
 		mask := tcpstat.All
 		if w.lists++; w.lists%boundEvery == 1 {
