@@ -40,7 +40,12 @@ func (s *session) processKill(body []byte) bool {
 }
 
 // kill carries out the statement sql, which k was read from.
-func (s *session) kill(k lex.KillStatement, sql []byte) bool {
+func (s *session) kill(k lex.KillStatement, sql []byte) bool { return s.killOnce(k, sql, true) }
+
+// killOnce is kill; again says that it may be called once more, where the server
+// does not know the target's connection: that has been marked, so it was closed as
+// soon as its statement had ended, before the KILL came.
+func (s *session) killOnce(k lex.KillStatement, sql []byte, again bool) bool {
 	target := s.front.sessions.find(s.be, k.ID)
 	thread := k.ID
 	if target != nil {
@@ -82,8 +87,12 @@ func (s *session) kill(k lex.KillStatement, sql []byte) bool {
 	ctx, cancel := context.WithTimeout(s.front.ctx, killTime)
 	defer cancel()
 	r, sent, err := killOver(ctx, s.be.Pool, s.ownTarget(), text)
-	if _, refused := errors.AsType[*Refusal](err); err != nil && sent && !refused {
+	refusal, refused := errors.AsType[*Refusal](err)
+	if err != nil && sent && !refused {
 		return s.sayERR(1, fault.BackendReset, err.Error()) // it may have been done
+	}
+	if again && target != nil && refused && refusal.Code == wire.CodeUnknownThread {
+		return s.killOnce(k, sql, false)
 	}
 	if err != nil {
 		s.failed(1, err)
