@@ -41,6 +41,7 @@ type portsOf struct {
 	TimeWaitOurs  int `json:"time_wait_ours"`
 	TimeWaitOther int `json:"time_wait_other"`
 	Free          int
+	Headroom      float64
 	SecondsLeft   *float64 `json:"seconds_left"`
 	Warned        bool
 }

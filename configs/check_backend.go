@@ -6,6 +6,7 @@ func (ch *checker) backend(b *Backend, path string) {
 	if n := len(b.Endpoints); n > 1 {
 		ch.reject(path+".endpoints", "has %d entries; this version takes one endpoint for each backend", n)
 	}
+	ch.source(b, path)
 	ch.pool(b, path)
 	ch.reserved(b, path)
 	ch.users(b, path)

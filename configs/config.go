@@ -141,6 +141,8 @@ type Backend struct {
 	Name string `key:"name" need:"yes" form:"name"`
 	// Where the backend listens. This version takes exactly one.
 	Endpoints []Endpoint `key:"endpoints" need:"yes"`
+	// Local address of all connections to the backend: an IP address of this machine. With "" the kernel chooses.
+	Source string `key:"source" form:"source" absent:"the kernel chooses"`
 	// Connections to the backend.
 	Pool Pool `key:"pool"`
 	// Requests, or MySQL sessions, that wait for a connection.

@@ -50,6 +50,7 @@ func TestDiffNamesEachChangedKey(t *testing.T) {
 			"listeners[web].address: [127.0.0.1:8080] -> [127.0.0.1:8080, :8081]"}},
 		{"endpoint", base, swap(base, "9001", "9002"), []string{
 			"backends[api].endpoints: [127.0.0.1:9001] -> [127.0.0.1:9002]"}},
+		{"source", base, base + "    source: 127.0.0.5\n", []string{"backends[api].source: the kernel chooses -> 127.0.0.5"}},
 		{"renamed", base, swap(base, "api", "app"), []string{
 			"listeners[web].backend: api -> app", "backends[api]: removed", "backends[app]: added"}},
 		{"admin", base, base + "admin: {address: 127.0.0.1:9901, pprof: true}\n", []string{

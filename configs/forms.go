@@ -19,6 +19,7 @@ var forms = map[string]func(string) error{
 	"listen": listenForm,
 	"page":   pageForm,
 	"dial":   dialForm,
+	"source": sourceForm,
 	"socket": socketForm,
 
 	"per": perForm,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -222,6 +223,27 @@ func TestLocalErrorsAreThoseOfThisMachine(t *testing.T) {
 		if IsLocal(e) {
 			t.Errorf("%v is local", e)
 		}
+	}
+}
+
+// Both are EADDRNOTAVAIL: bind has no such address, connect no port.
+func TestASourceThatIsNotHereIsNotTakenForPortsThatRanOut(t *testing.T) {
+	_, err := sock.Dial(t.Context(), "127.0.0.1:1", netip.MustParseAddr("192.0.2.77"))
+	text := (&Options{Name: "api", Address: "127.0.0.1:1"}).dialError(err).Error()
+	if !IsLocal(err) || !strings.Contains(text, "backends[].source, 192.0.2.77, is not an address of this machine") || strings.Contains(text, "port_range") {
+		t.Errorf("local %v: %s", IsLocal(err), text)
+	}
+	text = (&Options{Name: "api", Address: "127.0.0.1:1"}).dialError(noPort("")).Error()
+	if !strings.Contains(text, "port_range") || strings.Contains(text, "not an address of this machine") {
+		t.Errorf("without ports: %s", text)
+	}
+}
+
+func TestANameOfAnotherFamilyThanTheSourceIsSaidToBe(t *testing.T) {
+	_, err := sock.Dial(t.Context(), "127.0.0.1:1", netip.MustParseAddr("::1"))
+	text := (&Options{Name: "api", Address: "127.0.0.1:1"}).dialError(err).Error()
+	if !strings.Contains(text, "family of backends[].source, ::1") {
+		t.Error(text)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"syscall"
 	"time"
 
@@ -70,7 +71,7 @@ var localErrors = []struct {
 	hint  string
 }{
 	{syscall.EADDRNOTAVAIL, "no local port is free towards this address: widen net.ipv4.ip_local_port_range or lower pool.max_open and dial.rate"},
-	{syscall.EADDRINUSE, "the local port is taken: widen net.ipv4.ip_local_port_range or drop the fixed source address"},
+	{syscall.EADDRINUSE, "the local port is taken: widen net.ipv4.ip_local_port_range or drop backends[].source"},
 	{syscall.EMFILE, "this process may open no more files: raise its limit (ulimit -n, LimitNOFILE)"},
 	{syscall.ENFILE, "the system may open no more files: raise fs.file-max"},
 	{syscall.ENOBUFS, "the kernel has no buffers left: look at net.ipv4.tcp_mem"},
@@ -87,12 +88,27 @@ func localHint(err error) string {
 	if !errors.As(err, &errno) {
 		return ""
 	}
+	if call, ok := errors.AsType[*os.SyscallError](err); ok && call.Syscall == "bind" && errno == syscall.EADDRNOTAVAIL {
+		return bindHint(err)
+	}
 	for _, l := range localErrors {
 		if errno == l.errno {
 			return l.hint
 		}
 	}
 	return ""
+}
+
+// bindHint is of a source address that could not be bound: it is not for want of
+// ports, which are chosen later, with the destination (IP_BIND_ADDRESS_NO_PORT).
+func bindHint(err error) string {
+	source := ""
+	if op, ok := errors.AsType[*net.OpError](err); ok {
+		if a, ok := op.Source.(*net.TCPAddr); ok {
+			source = ", " + a.IP.String() + ","
+		}
+	}
+	return "backends[].source" + source + " is not an address of this machine: write one that ip address shows, or leave the key out"
 }
 
 // explain wraps what ended a wait.

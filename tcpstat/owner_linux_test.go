@@ -158,6 +158,26 @@ func TestTheKernelsTotalsAndSettingsAreOfTheNamespace(t *testing.T) {
 	}
 }
 
+func TestThePairOfABoundDialIsKnownWithoutTheKernel(t *testing.T) {
+	for _, tc := range []struct {
+		source, to string
+		want       Pair
+	}{
+		{"127.0.0.5", "127.0.0.1:80", Pair{netip.MustParseAddr("127.0.0.5"), ap("127.0.0.1:80")}},
+		{"192.0.2.5", "[::ffff:192.0.2.1]:80", Pair{netip.MustParseAddr("192.0.2.5"), ap("192.0.2.1:80")}},
+		{"2001:db8::5", "[2001:db8::1]:80", Pair{netip.MustParseAddr("2001:db8::5"), ap("[2001:db8::1]:80")}},
+		{"127.0.0.5", "db.example:80", Pair{}}, {"127.0.0.5", "unix:/x", Pair{}}, {"127.0.0.5", "127.0.0.1:0", Pair{}},
+	} {
+		p, ok := PairFrom(netip.MustParseAddr(tc.source), tc.to)
+		if p != tc.want || ok != (tc.want != Pair{}) {
+			t.Errorf("from %s to %s: %v, %v, want %v", tc.source, tc.to, p, ok, tc.want)
+		}
+	}
+	if p, ok := PairFrom(netip.Addr{}, "127.0.0.1:80"); ok {
+		t.Errorf("without a source: %v", p)
+	}
+}
+
 func TestThePairOfADialIsTheKernelsChoice(t *testing.T) {
 	for _, tc := range []struct {
 		to, source string

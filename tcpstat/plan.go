@@ -27,6 +27,16 @@ func PairTo(hostPort string) (Pair, bool) {
 	return Pair{plain(c.LocalAddr().(*net.UDPAddr).AddrPort().Addr()), dest}, true
 }
 
+// PairFrom is PairTo for connections that are bound to a source address. It asks
+// nobody; ok is false for a name.
+func PairFrom(source netip.Addr, hostPort string) (Pair, bool) {
+	a, err := netip.ParseAddrPort(hostPort)
+	if err != nil || a.Port() == 0 || !source.IsValid() {
+		return Pair{}, false
+	}
+	return Pair{plain(source), netip.AddrPortFrom(plain(a.Addr()), a.Port())}, true
+}
+
 // Knows says whether the ledger has a pair with this destination.
 func (l *Ledger) Knows(dest netip.AddrPort) bool {
 	l.mu.RLock()

@@ -99,6 +99,9 @@ func check(args []string, stdout, stderr io.Writer) int {
 	if err := c.CheckLimits(openFiles()); err != nil {
 		fmt.Fprintf(stderr, "%s: warning: %v\n", *path, err)
 	}
+	for _, w := range strangeSources(*path, c) {
+		fmt.Fprintln(stderr, warningText(w))
+	}
 	warnLines(*path, c, stdout, stderr)
 	if *effective {
 		if err := configs.Effective(c, stdout); err != nil {

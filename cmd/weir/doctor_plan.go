@@ -29,7 +29,7 @@ func planOf(c *configs.Config) *audit.Plan {
 				continue
 			}
 			p.Backends = append(p.Backends, audit.Backend{
-				Name: b.Name, Endpoint: e.Address.Target(), Loopback: onLoopback(e.Address),
+				Name: b.Name, Endpoint: e.Address.Target(), Source: b.SourceAddr(), Loopback: onLoopback(e.Address),
 				MaxOpen: b.Pool.MaxOpen + b.Pool.Reserved, DialRate: b.Dial.Rate.PerSecond(), IdleTimeout: b.Pool.IdleTimeout,
 			})
 		}

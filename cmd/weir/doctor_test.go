@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,7 @@ listeners:
   - {name: web, protocol: http, address: ["127.0.0.1:8080", "[::1]:8081", "unix:/run/web.sock"], backend: api, max_clients: 100}
   - {name: db, protocol: mysql, address: "127.0.0.1:3306", backend: orders, close: graceful}
 backends:
-  - {name: api, endpoints: ["localhost:9001"], pool: {max_open: 10, reserved: 2, idle_timeout: 7s}, dial: {rate: 90/m}}
+  - {name: api, endpoints: ["localhost:9001"], source: 127.0.0.5, pool: {max_open: 10, reserved: 2, idle_timeout: 7s}, dial: {rate: 90/m}}
   - {name: orders, endpoints: ["unix:/run/db.sock"], users: [{name: app, password: x}]}
 admin: {address: "127.0.0.1:9900"}
 `))
@@ -32,7 +33,7 @@ admin: {address: "127.0.0.1:9900"}
 		{Name: "db", Port: 3306, MaxClients: 10000},
 		{Name: "admin", Port: 9900},
 	}
-	wantBackends := []audit.Backend{{Name: "api", Endpoint: "localhost:9001", Loopback: true, MaxOpen: 12, DialRate: 1.5, IdleTimeout: 7 * time.Second}}
+	wantBackends := []audit.Backend{{Name: "api", Endpoint: "localhost:9001", Source: netip.MustParseAddr("127.0.0.5"), Loopback: true, MaxOpen: 12, DialRate: 1.5, IdleTimeout: 7 * time.Second}}
 	if !slices.Equal(p.Listeners, wantListeners) || !slices.Equal(p.Backends, wantBackends) || p.Descriptors != c.Descriptors() {
 		t.Errorf("got %+v", p)
 	}

@@ -21,7 +21,7 @@ import (
 type governor struct {
 	*limiter.Guard
 	pool    *pool.Pool
-	address string        // of the endpoint that was judged
+	address string        // of the endpoint that was judged, and the source it was reached from
 	mu      sync.Mutex    // between a reload and what Adaptive finds
 	target  time.Duration // queue.target; 0: the mode is never beyond paced
 	ports   atomic.Uint64 // the part of local ports in use, as math.Float64bits; see lookSockets
@@ -47,7 +47,7 @@ func (v *governor) apply(bc *configs.Backend) {
 	v.target = bc.Queue.Target
 	v.Breaks.Store(bc.Breaker)
 	v.pool.SetTarget(bc.Queue.Target)
-	if address := string(bc.Endpoints[0].Address); address != v.address {
+	if address := string(bc.Endpoints[0].Address) + " from " + bc.Source; address != v.address {
 		if v.address != "" { // what the old one did says nothing of the new one
 			now := limiter.Nanos(time.Now())
 			v.Breaker.Force(now, limiter.BreakerForceClosed)

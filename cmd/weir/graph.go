@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"math"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -238,16 +237,16 @@ func (g *graph) backend(bc configs.Backend) (*backend, error) {
 const minRetries = 3
 
 func (g *graph) poolOptions(bc configs.Backend, d *database) pool.Options {
-	address := string(bc.Endpoints[0].Address)
+	address, source := string(bc.Endpoints[0].Address), bc.SourceAddr()
 	o := pool.Options{
-		Name: bc.Name, Address: address,
+		Name: bc.Name, Address: address, Stamp: bc.Source,
 		MaxOpen: bc.Pool.MaxOpen, Reserved: bc.Pool.Reserved, MinIdle: bc.Pool.MinIdle,
 		IdleTimeout: bc.Pool.IdleTimeout, MaxLifetime: bc.Pool.MaxLifetime,
 		DialTimeout: bc.Dial.Timeout, DialRate: max(1, int(bc.Dial.Rate.PerSecond())), DialConcurrent: bc.Dial.Concurrent,
 		HolderLooks: true, // the fronts do
 		QueueMax:    bc.Queue.Max, QueueTimeout: bc.Queue.Timeout,
 		Connect: func(ctx context.Context, _ string) (sock.Conn, any, error) {
-			c, err := sock.Dial(ctx, address, netip.Addr{})
+			c, err := sock.Dial(ctx, address, source)
 			return c, nil, err
 		},
 		OnOpen: func(c sock.Conn, _ reason.Open) {

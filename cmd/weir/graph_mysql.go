@@ -49,7 +49,7 @@ func (g *graph) mysqlBackend(bc configs.Backend, old *backend) (*backend, error)
 // yet.
 func (g *graph) databaseOf(bc configs.Backend, old *database) (*database, error) {
 	opt := &mysql.ServerOptions{
-		Name: bc.Name, Address: string(bc.Endpoints[0].Address), Version: bc.MySQL.ServerVersion, Users: map[string]*mysql.User{}, Track: sharing(&bc),
+		Name: bc.Name, Address: string(bc.Endpoints[0].Address), Source: bc.SourceAddr(), Version: bc.MySQL.ServerVersion, Users: map[string]*mysql.User{}, Track: sharing(&bc),
 	}
 	for i := range bc.Users {
 		u, err := userOf(&bc.Users[i])
@@ -80,7 +80,7 @@ var stampKey = func() []byte { b := make([]byte, sha256.Size); rand.Read(b); ret
 // were made before.
 func stampOf(bc *configs.Backend) string {
 	h := hmac.New(sha256.New, stampKey)
-	fmt.Fprintf(h, "%q", []string{bc.MySQL.Mode, bc.TLS.Mode, bc.TLS.CA, bc.TLS.Cert, bc.TLS.Key, bc.TLS.ServerName})
+	fmt.Fprintf(h, "%q", []string{bc.Source, bc.MySQL.Mode, bc.TLS.Mode, bc.TLS.CA, bc.TLS.Cert, bc.TLS.Key, bc.TLS.ServerName})
 	for i := range bc.Users {
 		password, hash, _ := bc.Users[i].Secret() // userOf has reported the error
 		fmt.Fprintf(h, "%q", []string{bc.Users[i].Name, password, hash})

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"weir/configs"
 	"weir/internal/sock"
 	"weir/tcpstat"
 )
@@ -209,12 +210,12 @@ func (g *graph) socketPlans() (listeners []tcpstat.ListenerPlan, backends []tcps
 		l := &listeners[len(listeners)-1]
 		l.Addresses = append(l.Addresses, address)
 	}
-	var endpoints []string // of each of backends
+	var configured []configs.Backend // of each of backends
 	plan := func(b *backend, hidden bool) {
 		backends = append(backends, tcpstat.BackendPlan{
 			Name: b.cfg.Name, Ledger: g.seen.ledger(b.cfg.Name), Hidden: hidden, Dialing: func() int { return b.pool.Load().Dialing },
 		})
-		endpoints = append(endpoints, string(b.cfg.Endpoints[0].Address))
+		configured = append(configured, b.cfg)
 	}
 	for _, name := range slices.Sorted(maps.Keys(g.backends)) {
 		plan(g.backends[name], false)
@@ -224,7 +225,14 @@ func (g *graph) socketPlans() (listeners []tcpstat.ListenerPlan, backends []tcps
 	}
 	g.mu.Unlock()
 
-	for i, address := range endpoints {
+	for i := range configured {
+		address := string(configured[i].Endpoints[0].Address)
+		if source := configured[i].SourceAddr(); source.IsValid() {
+			if pair, ok := tcpstat.PairFrom(source, address); ok {
+				backends[i].Endpoints = append(backends[i].Endpoints, pair)
+			}
+			continue
+		}
 		dest, err := netip.ParseAddrPort(address)
 		if err != nil || backends[i].Ledger.Knows(dest) {
 			continue // a name: only a dial shows where it leads

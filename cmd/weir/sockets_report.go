@@ -3,6 +3,7 @@ package main
 import (
 	"maps"
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -135,7 +136,7 @@ func (g *graph) socketsStatus(now time.Time) SocketsStatus {
 		sg := socketGroup(found, backendCloses(&p), sideBackend)
 		dialEdges(sg.Edges, &p)
 		for i := range found.Pairs {
-			sg.Ports = append(sg.Ports, portsStatus(&found.Pairs[i]))
+			sg.Ports = append(sg.Ports, portsStatus(&found.Pairs[i], g.backends[name].cfg.SourceAddr()))
 		}
 		st.Backends = append(st.Backends, sg)
 	}
@@ -185,10 +186,15 @@ func clientText(c tcpstat.Client) string {
 	return c.Addr.String()
 }
 
-func portsStatus(p *tcpstat.PairUse) PortsStatus {
+// portsStatus is of a backend whose connections are bound to source, if that is
+// valid.
+func portsStatus(p *tcpstat.PairUse, source netip.Addr) PortsStatus {
 	ps := PortsStatus{
 		SourceAddress: p.Source.String(), Endpoint: p.Dest.String(), Ports: p.Ports, Bound: p.Bound, InUse: p.InUse,
 		TimeWaitOurs: p.TimeWaitOurs, TimeWaitOther: p.TimeWaitOther, Free: p.Free, Headroom: 1 - p.Used(), Warned: p.Alarm,
+	}
+	if p.Source == source {
+		ps.Source = source.String()
 	}
 	if left := p.SecondsLeft; !math.IsInf(left, 1) {
 		ps.SecondsLeft = &left

@@ -55,8 +55,8 @@ type TopClient struct {
 // PortsStatus is the local ports for one source and one destination address. Each
 // pair of them has the whole range for itself.
 type PortsStatus struct {
-	Source        string   `json:"source"`         // "" where the kernel chooses
-	SourceAddress string   `json:"source_address"` // what it chose
+	Source        string   `json:"source"`         // backends[].source; "" where the kernel chose
+	SourceAddress string   `json:"source_address"` // whoever chose it
 	Endpoint      string   `json:"endpoint"`
 	Ports         int      `json:"ports"`  // of the range, less those reserved
 	Bound         int      `json:"bound"`  // of these, no dial can have: something listens on them or is bound to them

@@ -2,6 +2,8 @@ package sock
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -25,7 +27,16 @@ func Dial(ctx context.Context, address string, source netip.Addr) (Conn, error) 
 	}
 	c, err := d.DialContext(ctx, network, address)
 	if err != nil {
-		return nil, err
+		return nil, dialError(err, source)
 	}
 	return Wrap(c), nil
+}
+
+// dialError says what is wrong where a name has no address that source can reach.
+func dialError(err error, source netip.Addr) error {
+	op, ok := errors.AsType[*net.OpError](err)
+	if _, family := errors.AsType[*net.AddrError](err); ok && family && source.IsValid() {
+		op.Err = fmt.Errorf("%w: the name has no address of the family of backends[].source, %s", op.Err, source)
+	}
+	return err
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"os"
 
 	"weir/internal/sock"
@@ -44,7 +43,7 @@ func (s *Server) connect(ctx context.Context, opt *ServerOptions, t target) (soc
 	if !user.secret.usable() && s.learned.Load() != nil {
 		return nil, nil, &pool.KeyError{Err: fmt.Errorf("user %q: %w", t.user, errNoSecret)}
 	}
-	c, err := sock.Dial(ctx, opt.Address, netip.Addr{})
+	c, err := sock.Dial(ctx, opt.Address, opt.Source)
 	if err != nil {
 		return nil, nil, err
 	}

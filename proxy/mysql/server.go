@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,8 +18,9 @@ import (
 // ServerOptions say how to reach a backend's server and log in to it. They are
 // not changed once given to a Server.
 type ServerOptions struct {
-	Name    string // of the backend
-	Address string // host:port or unix:/path
+	Name    string     // of the backend
+	Address string     // host:port or unix:/path
+	Source  netip.Addr // of all connections; the zero Addr lets the kernel choose
 	Users   map[string]*User
 	TLS     *tls.Config // nil: none
 	Version string      // for clients; empty: as the server says

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -36,6 +37,7 @@ type rig struct {
 
 type rigOptions struct {
 	backend  string // host:port or unix:/path
+	source   netip.Addr
 	listen   string // "" is a port of 127.0.0.1
 	users    []*mysql.User
 	tls      *tls.Config // toward the backend
@@ -71,7 +73,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 		o.maxOpen = 8
 	}
 	r := &rig{t: t, sweeper: sock.NewSweeper()}
-	r.opt = &mysql.ServerOptions{Name: "db", Address: o.backend, Users: map[string]*mysql.User{}, TLS: o.tls, Version: o.version}
+	r.opt = &mysql.ServerOptions{Name: "db", Address: o.backend, Source: o.source, Users: map[string]*mysql.User{}, TLS: o.tls, Version: o.version}
 	for _, u := range o.users {
 		r.opt.Users[u.Name] = u
 	}

@@ -101,7 +101,7 @@ func portBudget(m *Machine, plan *Plan) result {
 	}
 	d := all[0]
 	r := result{verdict: Pass, set: widen,
-		found:  fmt.Sprintf("%s ports for each destination; %s needs %s, at worst %s", many(n), d.endpoint, many(d.open), many(d.worst)),
+		found:  fmt.Sprintf("%s ports for each destination; %s needs %s, at worst %s", many(n), d.name(), many(d.open), many(d.worst)),
 		wanted: fmt.Sprintf("more than %s", many(d.worst)),
 		do:     "or lower pool.max_open and dial.rate, or add an endpoint: each has the whole range for itself"}
 	switch {
@@ -174,11 +174,11 @@ func fullest(s *Sockets, plan *Plan) (t *Tuple, unseen string) {
 		return &s.Outbound[0], ""
 	}
 	var names []string
-	wanted := map[netip.AddrPort]bool{}
+	wanted := map[tcpstat.Pair]bool{} // without a source: from any
 	for _, b := range plan.Backends {
 		all := b.addresses(plan)
 		for _, a := range all {
-			wanted[netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())] = true
+			wanted[tcpstat.Pair{Source: b.Source, Dest: netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())}] = true
 		}
 		if len(all) == 0 && !slices.Contains(names, b.Endpoint) {
 			names = append(names, b.Endpoint)
@@ -191,8 +191,8 @@ func fullest(s *Sockets, plan *Plan) (t *Tuple, unseen string) {
 		}
 	}
 	for i := range s.Outbound {
-		if wanted[s.Outbound[i].Remote] {
-			return &s.Outbound[i], unseen
+		if t := &s.Outbound[i]; wanted[tcpstat.Pair{Dest: t.Remote}] || wanted[tcpstat.Pair{Source: t.Source, Dest: t.Remote}] {
+			return t, unseen
 		}
 	}
 	return nil, unseen
