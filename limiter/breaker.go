@@ -16,13 +16,11 @@ import (
 var ErrBreakerOpen = errors.New("breaker is open")
 
 // When the breaker trips and how it comes back. The ratio is Hystrix's default
-// (half of at least 20 in 10 s); the row is for a backend that is gone, which
-// must be seen before 20 clients have waited for it.
+// (half of at least 20 in 10 s).
 const (
-	breakerWindow   = 10 // seconds, in as many buckets
-	breakerLeast    = 20 // outcomes in the window, below which no ratio is taken
-	breakerPercent  = 50 // failures among them
-	breakerConnects = 5  // failed dials in a row
+	breakerWindow  = 10 // seconds, in as many buckets
+	breakerLeast   = 20 // outcomes in the window, below which no ratio is taken
+	breakerPercent = 50 // failures among them
 
 	// A backend that restarts is back in seconds, one that is broken is
 	// asked once a minute.
@@ -71,9 +69,7 @@ type Breaker struct {
 	// second s at s modulo the window.
 	before [breakerWindow]uint64
 
-	row    int    // failed dials in a row
-	rowAt  uint64 // good at the last of them: a success since then ends the row
-	streak int    // times opened without closing
+	streak int // times opened without closing
 	places [breakerProbes]breakerProbe
 	serial uint32
 	opened uint64
@@ -93,7 +89,8 @@ type breakerProbe struct {
 	done   func(error)
 }
 
-// Outcome is how a request or a dial ended.
+// Outcome is how a request ended. Dials that fail are not its affair: whoever dials
+// holds them down, and a request that got no connection is Ignored.
 type Outcome uint8
 
 const (
@@ -102,9 +99,6 @@ const (
 	Ignored Outcome = iota
 	Succeeded
 	Failed
-	// NoConnection: the request failed because a dial did. Many wait for one
-	// dial, so only Dialed counts it, unless the request was a probe.
-	NoConnection
 )
 
 // Ticket is the right to ask the backend once. Done must be called exactly
@@ -153,27 +147,6 @@ func (t Ticket) Done(now int64, o Outcome) {
 			if w.state() == BreakerClosed && w.generation() == t.serial {
 				b.fail()
 			}
-		})
-	}
-}
-
-// Dialed says how a dial ended, once for each dial: 5 that failed in a row,
-// without a success of a dial or a request between them, trip the breaker.
-// A dial that failed also counts as one failure of the window.
-func (b *Breaker) Dialed(now int64, o Outcome) {
-	switch o {
-	case Succeeded:
-		b.locked(now, func() { b.row = 0 })
-	case Failed, NoConnection:
-		b.locked(now, func() {
-			if b.state() != BreakerClosed {
-				return // the probes decide
-			}
-			if good := b.good.Load(); good != b.rowAt {
-				b.row, b.rowAt = 0, good
-			}
-			b.row++
-			b.fail()
 		})
 	}
 }
@@ -283,7 +256,7 @@ func (b *Breaker) probed(t Ticket, now int64, o Outcome) {
 		case Succeeded:
 			b.cause = fmt.Sprintf("%d probes succeeded", breakerProbes)
 			b.tell(done, nil)
-		case Failed, NoConnection:
+		case Failed:
 			b.cause = "a probe failed"
 			b.tell(done, errFailed)
 		default:

@@ -11,7 +11,7 @@ import (
 
 // BreakerState is what a breaker does with those who come.
 //
-//	          half or more of 20 failed, or 5 dials in a row
+//	          half or more of 20 failed
 //	+--> closed --------------------------------------> open <---------+
 //	|                                                    |             |
 //	|                        1 s, doubled up to 60 s     |             |
@@ -103,7 +103,6 @@ type BreakerStats struct {
 	RetryIn time.Duration
 
 	Successes, Failures uint64 // in the last 10 s, while closed
-	FailedDials         int    // in a row
 	Probes              int    // under way
 	Opened              uint64 // times
 	Refused             uint64
@@ -114,14 +113,13 @@ type BreakerStats struct {
 func (b *Breaker) Stats(now int64) (s BreakerStats) {
 	b.locked(now, func() {
 		s = BreakerStats{
-			State:       b.state(),
-			Force:       b.forced,
-			For:         time.Duration(now - b.since),
-			RetryIn:     b.RetryIn(now),
-			FailedDials: b.row,
-			Opened:      b.opened,
-			Refused:     b.refused.Load(),
-			Edges:       b.edges,
+			State:   b.state(),
+			Force:   b.forced,
+			For:     time.Duration(now - b.since),
+			RetryIn: b.RetryIn(now),
+			Opened:  b.opened,
+			Refused: b.refused.Load(),
+			Edges:   b.edges,
 		}
 		if s.State == BreakerClosed {
 			b.gb.State() // moves its window on; when open, it would end that
@@ -168,14 +166,11 @@ func (b *Breaker) readyToTrip(c gobreaker.Counts) bool {
 		return false
 	}
 	failed, good := uint64(c.TotalFailures), b.successes()
-	switch all := failed + good; {
-	case b.row >= breakerConnects:
-		b.cause = fmt.Sprintf("%d dials failed in a row", b.row)
-	case all >= breakerLeast && failed*100 >= all*breakerPercent:
-		b.cause = fmt.Sprintf("%d of %d failed within %d s, the limit is %d %%", failed, all, breakerWindow, breakerPercent)
-	default:
+	all := failed + good
+	if all < breakerLeast || failed*100 < all*breakerPercent {
 		return false
 	}
+	b.cause = fmt.Sprintf("%d of %d failed within %d s, the limit is %d %%", failed, all, breakerWindow, breakerPercent)
 	b.failed = failed
 	return true
 }
@@ -200,7 +195,7 @@ func (b *Breaker) enter(next BreakerState) {
 	b.since = b.at
 	switch next {
 	case BreakerClosed:
-		b.row, b.streak = 0, 0
+		b.streak = 0
 		b.forget()
 	case BreakerOpen:
 		b.opened++

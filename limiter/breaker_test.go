@@ -49,12 +49,6 @@ func (l *breakerLab) asks(n int, o Outcome) {
 	}
 }
 
-func (l *breakerLab) dials(n int, o Outcome) {
-	for range n {
-		l.Dialed(l.now(), o)
-	}
-}
-
 func (l *breakerLab) probe() Ticket {
 	l.Helper()
 	t, err := l.Allow(l.now())
@@ -92,7 +86,8 @@ func (l *breakerLab) turn(bad int) {
 
 func (l *breakerLab) trip() {
 	l.Helper()
-	l.dials(breakerConnects, Failed)
+	l.pass(breakerWindow * time.Second) // what succeeded until now is forgotten
+	l.asks(breakerLeast, Failed)
 	l.is(BreakerOpen)
 }
 
@@ -119,42 +114,9 @@ func TestBreakerTripsAtHalfOfTwentyInTenSeconds(t *testing.T) {
 		{"a trickle that turns", func(l *breakerLab) { l.turn(6) }, BreakerOpen},
 		{"a trickle that has turned for 4 s", func(l *breakerLab) { l.turn(4) }, BreakerClosed},
 		{"clients that left", func(l *breakerLab) { l.asks(1000, Ignored); l.asks(19, Failed) }, BreakerClosed},
-		{"who waited for a dial", func(l *breakerLab) { l.asks(1000, NoConnection); l.dials(4, Failed) }, BreakerClosed},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			breakerBubble(t, func(l *breakerLab) { c.do(l); l.is(c.want) })
-		})
-	}
-}
-
-func TestBreakerTripsAtFiveDialsInARow(t *testing.T) {
-	for _, c := range []struct {
-		name    string
-		between func(*breakerLab)
-		want    BreakerState
-	}{
-		{"nothing between", func(*breakerLab) {}, BreakerOpen},
-		{"a minute between", func(l *breakerLab) { l.pass(time.Minute) }, BreakerOpen},
-		{"dials without ports", func(l *breakerLab) { l.dials(9, Ignored) }, BreakerOpen},
-		{"a failed request", func(l *breakerLab) { l.ask(Failed) }, BreakerOpen},
-		{"a dial succeeded", func(l *breakerLab) { l.dials(1, Succeeded) }, BreakerClosed},
-		{"a request succeeded", func(l *breakerLab) { l.ask(Succeeded) }, BreakerClosed},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			breakerBubble(t, func(l *breakerLab) {
-				l.asks(100, Succeeded)
-				l.dials(4, Failed)
-				l.is(BreakerClosed)
-				c.between(l)
-				l.dials(1, Failed)
-				l.is(c.want)
-				if c.want == BreakerClosed {
-					l.dials(3, Failed)
-					l.is(BreakerClosed)
-					l.dials(1, Failed)
-					l.is(BreakerOpen)
-				}
-			})
 		})
 	}
 }
@@ -243,18 +205,6 @@ func TestBreakerLetsThreeProbesThroughAndClosesWhenTheyAreGood(t *testing.T) {
 	})
 }
 
-func TestBreakerTakesAProbeWithoutConnectionAsFailed(t *testing.T) {
-	breakerBubble(t, func(l *breakerLab) {
-		l.trip()
-		l.pass(breakerOpenFirst)
-		p := l.probe()
-		l.dials(9, Failed) // the probe's own, and others
-		l.is(BreakerHalfOpen)
-		p.Done(l.now(), NoConnection)
-		l.is(BreakerOpen)
-	})
-}
-
 func TestBreakerHearsNothingOfRequestsFromBeforeATrip(t *testing.T) {
 	breakerBubble(t, func(l *breakerLab) {
 		var late []Ticket
@@ -335,8 +285,7 @@ func TestBreakerObeysAHand(t *testing.T) {
 			t.Errorf("retry in %v", got)
 		}
 		force(BreakerForceClosed)
-		l.asks(100, Failed)
-		l.dials(100, Failed)
+		l.asks(200, Failed)
 		l.is(BreakerClosed)
 		if s := l.stats(); s.Failures != 200 || s.Force != BreakerForceClosed {
 			t.Errorf("forced: %+v", s)
@@ -399,6 +348,7 @@ func TestBreakerReportsEveryChangeOnce(t *testing.T) {
 		l.Force(l.now(), BreakerForceClosed)
 
 		s := func(d time.Duration) int64 { return int64(d * breakerOpenFirst) }
+		const trip = int64(breakerWindow * time.Second) // that l.trip waits
 		want := []BreakerChange{
 			{BreakerClosed, BreakerOpen, 0, "10 of 20 failed within 10 s, the limit is 50 %", breakerOpenFirst, 10, 10},
 			{BreakerOpen, BreakerHalfOpen, s(1), "it was open long enough, probes may try", 0, 0, 0},
@@ -408,9 +358,9 @@ func TestBreakerReportsEveryChangeOnce(t *testing.T) {
 			{BreakerClosed, BreakerClosed, s(3), "set to closed by hand", 0, 0, 0},
 			{BreakerClosed, BreakerOpen, s(3), "set to open by hand", 0, 0, 0},
 			{BreakerOpen, BreakerClosed, s(3), "set to auto by hand", 0, 0, 0},
-			{BreakerClosed, BreakerOpen, s(3), "5 dials failed in a row", breakerOpenFirst, 5, 0},
-			{BreakerOpen, BreakerHalfOpen, s(4), "it was open long enough, probes may try", 0, 0, 0},
-			{BreakerHalfOpen, BreakerClosed, s(4), "set to closed by hand", 0, 0, 0},
+			{BreakerClosed, BreakerOpen, s(3) + trip, "20 of 20 failed within 10 s, the limit is 50 %", breakerOpenFirst, 20, 0},
+			{BreakerOpen, BreakerHalfOpen, s(4) + trip, "it was open long enough, probes may try", 0, 0, 0},
+			{BreakerHalfOpen, BreakerClosed, s(4) + trip, "set to closed by hand", 0, 0, 0},
 		}
 		for i, c := range l.changes {
 			if i >= len(want) || c != want[i] {
@@ -449,9 +399,6 @@ func TestBreakerUnderManyHands(t *testing.T) {
 	work := func(r *rand.Rand, steps int, bad int) {
 		for range steps {
 			now := clock.Add(int64(r.IntN(int(20 * time.Millisecond))))
-			if r.IntN(50) == 0 {
-				b.Dialed(now, Outcome(r.IntN(4)))
-			}
 			p, err := b.Allow(now)
 			if err != nil {
 				b.RetryIn(now)
@@ -464,7 +411,7 @@ func TestBreakerUnderManyHands(t *testing.T) {
 			}
 			o := Succeeded
 			if r.IntN(100) < bad {
-				o = Outcome(r.IntN(4))
+				o = Outcome(r.IntN(3))
 			}
 			if p.Probe() {
 				probes.Add(-1) // before Done, which gives the place away
@@ -498,8 +445,10 @@ func TestBreakerTakesAnyTime(t *testing.T) {
 	for _, at := range times {
 		b := NewBreaker(nil)
 		for _, later := range times {
-			for range 6 {
-				b.Dialed(at, Failed)
+			for range breakerLeast {
+				if p, err := b.Allow(at); err == nil {
+					p.Done(at, Failed)
+				}
 			}
 			p, _ := b.Allow(later)
 			p.Done(at, Succeeded)

@@ -444,8 +444,9 @@ func TestModeFollowsTheBreaker(t *testing.T) {
 			}
 			p.Done(now(), o)
 		}
-		for range breakerConnects {
-			b.Dialed(now(), Failed)
+		for range breakerLeast {
+			p, _ := b.Allow(now())
+			p.Done(now(), Failed)
 		}
 		if got := modeAfter(ModeTick); got != ModeOpen {
 			t.Fatalf("tripped: %v", got)

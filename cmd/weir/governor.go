@@ -30,9 +30,9 @@ type governor struct {
 func newGovernor(name string, p *pool.Pool, log *slog.Logger) *governor {
 	v := &governor{Guard: &limiter.Guard{}, pool: p}
 	v.Ladder = limiter.NewLadder(limiter.Nanos(time.Now()), func(c limiter.ModeChange) {
-		level := slog.LevelWarn
-		if c.To < c.From {
-			level = slog.LevelInfo
+		level := slog.LevelInfo
+		if c.To > c.From && c.To > limiter.ModePaced { // paced turns nobody away: each burst on a cold pool passes it
+			level = slog.LevelWarn
 		}
 		log.Log(context.Background(), level, "mode changed", "backend", name, "from", c.From.String(), "to", c.To.String(), "cause", c.Cause)
 	})
