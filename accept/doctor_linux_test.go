@@ -5,15 +5,22 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"weir/internal/testnet"
+	"weir/tcpstat"
 )
 
 // diagnosis is the part of weir doctor -json that tests ask about.
@@ -136,13 +143,7 @@ func TestAcceptDoctorCallsPortsInUseThatNoDialCanHave(t *testing.T) {
 			args = append(args, "-config", file)
 		}
 		d, _ := diagnose(t, ns.Command(program, args...))
-		for _, c := range d.Checks {
-			if c.Name == "ports_now" {
-				return c.Verdict, c.Found
-			}
-		}
-		t.Fatalf("no ports_now in %+v", d)
-		return "", ""
+		return d.says(t, "ports_now")
 	}
 	for _, tc := range []struct{ backend, verdict, says string }{
 		{"", "fail", "360 of 400 ports in use from 127.0.0.1 to 127.0.0.1:9001 (90 %), 360 of them TIME_WAIT"},
@@ -163,6 +164,193 @@ func TestAcceptDoctorCallsPortsInUseThatNoDialCanHave(t *testing.T) {
 	if verdict != "pass" || !strings.HasPrefix(found, "0 of 400 ports in use") {
 		t.Errorf("%s: %s", verdict, found)
 	}
+}
+
+// says returns what a check of weir doctor came to.
+func (d diagnosis) says(t *testing.T, check string) (verdict, found string) {
+	t.Helper()
+	for _, c := range d.Checks {
+		if c.Name == check {
+			return c.Verdict, c.Found
+		}
+	}
+	t.Fatalf("no %s in %+v", check, d)
+	return "", ""
+}
+
+// The kernel's count of handshakes that found a queue full never goes down. While
+// it grows doctor warns, and when it has stopped doctor tells it and does not.
+func TestAcceptDoctorWarnsOfOverflowsOnlyWhileTheyHappen(t *testing.T) {
+	program, config := forNobody(t)
+	ns := testnet.NewNetns(t)
+	const backlog = 1 // which lets two wait
+
+	to := &unix.SockaddrInet4{Port: 9003, Addr: [4]byte{127, 0, 0, 1}} // of a namespace of our own
+	socket := func(more int) (fd int, err error) {
+		ns.Do(func() { fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|more, 0) })
+		return fd, err
+	}
+	l, err := socket(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(unix.Bind(l, to), unix.Listen(l, backlog)); err != nil {
+		t.Fatal(err)
+	}
+
+	// A client every few milliseconds, each of which goes away again.
+	stop, gone := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(gone)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		open := []int{l}
+		defer func() {
+			for _, fd := range open {
+				unix.Close(fd)
+			}
+		}()
+		for {
+			fd, err := socket(unix.SOCK_NONBLOCK)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := unix.Connect(fd, to); err != nil && err != unix.EINPROGRESS {
+				t.Errorf("connect: %v", err)
+			}
+			if len(open) < 8 { // these fill the queue
+				open = append(open, fd)
+			} else {
+				unix.Close(fd)
+			}
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	end := sync.OnceFunc(func() { close(stop); <-gone })
+	t.Cleanup(end)
+	overflows := func() (n uint64) {
+		ns.Do(func() {
+			totals, err := tcpstat.ReadTotals()
+			if err != nil {
+				t.Error(err)
+			}
+			n = totals.ListenOverflows
+		})
+		return n
+	}
+	testnet.WaitFor(t, 10*time.Second, "a queue that overflows", func() bool { return overflows() > 5 })
+
+	args := []string{"doctor", "-json", "-config", config} // which has no listener on that port
+	d, _ := diagnose(t, ns.Command(program, args...))
+	if verdict, found := d.says(t, "accept_queue"); verdict != "warn" || !strings.Contains(found, " found a queue full since the network namespace was made, ") || !strings.HasSuffix(found, " of them while doctor looked") {
+		t.Errorf("while it happens: %s, %s", verdict, found)
+	}
+	end()
+	n := overflows()
+	began := time.Now()
+	d, code := diagnose(t, ns.Command(program, args...))
+	figure(t, "doctor took %v where %d handshakes had found a queue full", time.Since(began), n)
+	if verdict, found := d.says(t, "accept_queue"); verdict != "pass" || !strings.Contains(found, fmt.Sprintf("; %d handshakes", n)) || !strings.Contains(found, ", none of them while doctor looked: long past, or in bursts") {
+		t.Errorf("afterwards: %s, %s", verdict, found)
+	}
+	if code != 0 {
+		t.Errorf("afterwards: exit code %d, %v", code, d.Counts)
+	}
+}
+
+// Where the kernel has MPTCP a listener of Go's gives it to clients that ask, and
+// weir's does not, nor does weir ask a backend for it. Two things see to that:
+// weir does not want it, and the TCP_USER_TIMEOUT that it sets is not to be had of
+// an MPTCP socket (Linux 6.18), whereupon Go makes a plain one. What doctor says
+// of such connections is what the kernel lets it see: that they are there, and not
+// that their program forgot to close them.
+func TestAcceptWeirIsPlainTCPWhereTheKernelHasMPTCP(t *testing.T) {
+	program, _ := forNobody(t)
+	ns := testnet.NewNetns(t)
+	var backend net.Listener
+	var err error
+	ns.Do(func() { backend, err = net.Listen("tcp", "127.0.0.1:0") }) // as a Go program has it
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { backend.Close() })
+	dial := func(address string) *net.TCPConn {
+		t.Helper()
+		d := net.Dialer{Timeout: 10 * time.Second}
+		d.SetMultipathTCP(true)
+		var c net.Conn
+		ns.Do(func() { c, err = d.Dial("tcp", address) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c.(*net.TCPConn)
+	}
+	accept := func() *net.TCPConn {
+		t.Helper()
+		backend.(*net.TCPListener).SetDeadline(time.Now().Add(10 * time.Second))
+		c, err := backend.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		return c.(*net.TCPConn)
+	}
+	isMPTCP := func(c *net.TCPConn) bool {
+		t.Helper()
+		is, err := c.MultipathTCP()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return is
+	}
+
+	prefix := ns.Command("x").Args
+	w := start(t, oneBackend(backend.Addr().String(), "", ""), prefix[:len(prefix)-1]...)
+	client := dial(w.addr["web"])
+	if _, err := io.WriteString(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if isMPTCP(client) {
+		t.Error("weir's listener gave a client MPTCP")
+	}
+	if isMPTCP(accept()) {
+		t.Error("weir asked a backend for MPTCP")
+	}
+
+	const pairs = 60
+	var dialled []*net.TCPConn
+	has := false // the kernel, and it is on
+	for range pairs {
+		dialled = append(dialled, dial(backend.Addr().String()))
+		has = isMPTCP(accept())
+	}
+	d, _ := diagnose(t, ns.Command(program, "doctor", "-json"))
+	verdict, found := d.says(t, "mptcp")
+	figure(t, "MPTCP is there: %v; %s", has, found)
+	// Not every kernel that has it counts it. The client of weir has a socket that
+	// asked.
+	if counted := strings.Contains(found, fmt.Sprintf("; %d MPTCP sockets now", 2*pairs+1)); has != strings.HasPrefix(found, "net.mptcp.enabled = 1: ") || counted && !has || counted != (verdict == "warn") {
+		t.Errorf("%s, %s", verdict, found)
+	}
+	for _, c := range dialled {
+		c.Close()
+	}
+	// Forgotten, by the program that accepted them.
+	want := strconv.Itoa(pairs)
+	if has {
+		want = "0"
+	}
+	testnet.WaitFor(t, 10*time.Second, want+" in CLOSE-WAIT", func() bool {
+		d, _ := diagnose(t, ns.Command(program, "doctor", "-json"))
+		_, found = d.says(t, "close_wait")
+		return strings.HasPrefix(found, want+" in CLOSE-WAIT")
+	})
 }
 
 // What articles tell is 3.155 KB.

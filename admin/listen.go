@@ -21,7 +21,9 @@ func listen(address string, login bool) (ln net.Listener, done func(), err error
 	if err := allowed(address, login); err != nil {
 		return nil, nil, err
 	}
-	ln, err = net.Listen("tcp", address)
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // as all of weir's sockets: what is said of them is TCP's
+	ln, err = lc.Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -40,6 +40,7 @@ var overloadKinds = []overloadKind{
 	{"weir", "defaults", overloadWeir("", "")},
 	{"weir", "max_open 10, queue.timeout 50ms", overloadWeir("", static)},
 	{"weir", "in_flight auto, queue.target 5ms", overloadWeir("", adaptive)},
+	{"weir", "the same, queue.max 12", overloadWeir("", bounded)},
 }
 
 // priorityKinds know the class of a request, all but the second, which shows
@@ -54,6 +55,7 @@ var priorityKinds = []overloadKind{
 const (
 	static   = `pool: {max_open: 10}, queue: {max: 64, timeout: 50ms}`
 	adaptive = `limits: {in_flight: auto}, queue: {target: 5ms}`
+	bounded  = `limits: {in_flight: auto}, queue: {target: 5ms, max: 12}`
 	priority = `priority_header: X-Priority, trusted_proxies: [0.0.0.0/0]`
 )
 

@@ -16,6 +16,7 @@ var overloadMySQLKinds = []overloadKind{
 	{"weir", "defaults", overloadMySQLWeir(workers, "always", "")},
 	{"weir", "queue.timeout 50ms", overloadMySQLWeir(workers, "always", `queue: {max: 64, timeout: 50ms}`)},
 	{"weir", "queue.target 5ms", overloadMySQLWeir(workers, "always", `queue: {target: 5ms}`)},
+	{"weir", "queue.target 5ms, queue.max 12", overloadMySQLWeir(workers, "always", `queue: {target: 5ms, max: 12}`)},
 	{"weir", "queue.target 5ms, reset proven", overloadMySQLWeir(workers, "proven", `queue: {target: 5ms}`)},
 	{"weir", "queue.target 5ms, max_open 12", overloadMySQLWeir(workers+2, "always", `queue: {target: 5ms}`)},
 }

@@ -150,6 +150,7 @@ var since = []struct {
 	major, minor int
 	without      string
 }{
+	{4, 2, "no IP_BIND_ADDRESS_NO_PORT: backends[].source cannot be used"},
 	{4, 12, "tcp_tw_recycle exists, and loses clients behind NAT if it is on"},
 	{4, 19, "tcp_tw_reuse knows no 2 (loopback only)"},
 	{5, 4, "somaxconn is 128 unless set"},

@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"weir/tcpstat"
 )
@@ -25,37 +23,10 @@ type Machine struct {
 	NoList  error    // why, if Sockets is nil
 	Pod     bool     // the process is in a pod of Kubernetes
 
-	since   time.Time // when Watch took before
-	skipped uint64    // TCPTimeWaitOverflow then
+	// before has the counters that Watch can tell the growth of, as they were
+	// when it began.
+	before map[string]uint64
 }
-
-// watchFor is how long Watch looks whether a counter that is not zero still
-// grows.
-const watchFor = time.Second
-
-// Watch takes the counters that run since the network namespace was made, so that
-// a later Run can tell what happens now from what is long past. Where there is
-// something to tell it waits for a second, or for the end of ctx.
-func (m *Machine) Watch(ctx context.Context) {
-	n, err := m.skips()
-	if err != nil {
-		return
-	}
-	m.since, m.skipped = time.Now(), n
-	if n == 0 {
-		return // any that is found later is new
-	}
-	t := time.NewTimer(watchFor)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-		m.since = time.Time{}
-	}
-}
-
-// skips counts the sockets that found tcp_max_tw_buckets reached.
-func (m *Machine) skips() (uint64, error) { return m.counter("TcpExt", "TCPTimeWaitOverflow") }
 
 // Place says who can change a setting, and how.
 type Place string
@@ -148,39 +119,57 @@ func (m *Machine) there(key string) bool {
 	return err == nil
 }
 
-// counterFiles says where a group of counters is.
-var counterFiles = map[string]string{"Tcp": "proc/self/net/snmp", "TcpExt": "proc/self/net/netstat"}
+// groupFiles says where a group of counters is.
+var groupFiles = map[string]string{"Tcp": "proc/self/net/snmp", "TcpExt": "proc/self/net/netstat", "MPTcpExt": "proc/self/net/netstat"}
 
-// counter reads one number of a file in which each group is a line of names and
-// a line of values. It is 0 where the kernel does not count it; the error is of
-// the file.
+// group is a group of counters at one moment. A kernel may lack any of them, and
+// the group itself.
+type group struct {
+	file          string
+	names, values []string
+}
+
+// group reads a file in which each group is a line of names and a line of values.
+func (m *Machine) group(name string) (group, error) {
+	g := group{file: groupFiles[name]}
+	text, err := m.text(g.file)
+	if err != nil {
+		return g, err
+	}
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0] != name+":" {
+			continue
+		}
+		if g.names != nil {
+			g.values = f
+			break
+		}
+		g.names = f
+	}
+	return g, nil
+}
+
+// number is 0 where the kernel does not count.
+func (g group) number(name string) (uint64, error) {
+	at := slices.Index(g.names, name)
+	if at < 0 || at >= len(g.values) {
+		return 0, nil
+	}
+	v, err := strconv.ParseUint(g.values[at], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("/%s: %s: %q is no number", g.file, name, clip(g.values[at]))
+	}
+	return v, nil
+}
+
+// counter reads one number of a group.
 func (m *Machine) counter(group, name string) (uint64, error) {
-	file := counterFiles[group]
-	text, err := m.text(file)
+	g, err := m.group(group)
 	if err != nil {
 		return 0, err
 	}
-	var names, values []string
-	for line := range strings.Lines(text) {
-		f := strings.Fields(line)
-		if len(f) == 0 || f[0] != group+":" {
-			continue
-		}
-		if names != nil {
-			values = f
-			break
-		}
-		names = f
-	}
-	at := slices.Index(names, name)
-	if at < 0 || at >= len(values) {
-		return 0, nil
-	}
-	v, err := strconv.ParseUint(values[at], 10, 64)
-	if err != nil {
-		return 0, fmt.Errorf("/%s: %s: %q is no number", file, name, clip(values[at]))
-	}
-	return v, nil
+	return g.number(name)
 }
 
 // sockstat reads a number of the line TCP of /proc/net/sockstat: inuse, orphan,

@@ -156,6 +156,9 @@ func portsNow(m *Machine, plan *Plan) result {
 	if unseen != "" {
 		r.found += "; " + unseen
 	}
+	if 2*int64(t.TimeWait) >= used && p.Reuse != 1 && p.Timestamps && !t.Remote.Addr().IsLoopback() {
+		r.do += "; until then net.ipv4.tcp_tw_reuse=1 gives a port out again that has been in TIME_WAIT for a second, if the other end sends timestamps too and no NAT is between that several hosts share"
+	}
 	r.full(used, n, portsHalf, portsLast)
 	return r
 }

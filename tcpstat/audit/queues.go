@@ -19,8 +19,19 @@ func syncookies(m *Machine, _ *Plan) result {
 	if n != 1 {
 		r.verdict = Warn
 	}
-	if sent, err := m.counter("TcpExt", "SyncookiesSent"); err == nil && sent > 0 {
-		r.found += fmt.Sprintf("; %s sent: a queue was full, by a flood or a burst", many(sent))
+	g, err := m.group("TcpExt")
+	if err != nil {
+		return r // the setting was judged
+	}
+	sent, dropped := m.tally(g, cookiesSent), m.tally(g, synsDropped)
+	if dropped.total > 0 {
+		r.found += fmt.Sprintf("; %s SYNs dropped, as their queue was full, by a flood or a burst, %s", many(dropped.total), dropped.when())
+	}
+	if sent.total > 0 {
+		r.found += fmt.Sprintf("; %s cookies sent %s", many(sent.total), sent.when())
+		if n == 1 { // with 2 there is one for every SYN
+			r.found += ": a queue of SYNs was full"
+		}
 	}
 	return r
 }
@@ -62,38 +73,50 @@ func somaxconn(m *Machine, _ *Plan) result {
 	return r
 }
 
-// rareDrops is how many handshakes of a million may have found a queue full:
-// fewer are an accident of long ago.
-const rareDrops = 100
+// someDrops are more SYNs than go astray in the second that doctor looks for. One
+// that ICMP says cannot be answered is counted too (tcp_req_err of
+// net/ipv4/tcp_ipv4.c), and so is the echo of a flood elsewhere.
+const someDrops = 10
 
 func acceptQueue(m *Machine, plan *Plan) result {
-	over, err := m.counter("TcpExt", "ListenOverflows")
+	g, err := m.group("TcpExt")
 	if err != nil && m.Sockets == nil {
 		return unknown(err)
 	}
-	r := result{verdict: Pass, wanted: "no queue above half, and no overflow", do: "find out why the program accepts so slowly: no processor left, or no descriptor; then a longer queue (net.core.somaxconn)"}
+	r := result{verdict: Pass, wanted: "no queue above half, and no overflow now", do: "find out why the program accepts so slowly: no processor left, or no descriptor; then a longer queue (net.core.somaxconn)"}
 	if m.Sockets != nil {
-		r.queues(m.Sockets, plan)
+		r.queues(m, plan)
 	} else {
 		r.found = "listeners could not be listed"
 	}
-	if over == 0 {
-		return r
+	worse := func(is bool) {
+		if is && r.verdict == Pass {
+			r.verdict = Warn
+		}
 	}
-	r.found += fmt.Sprintf("; %s handshakes found a queue full since the network namespace was made", many(over))
-	opened, _ := m.counter("Tcp", "PassiveOpens") // 0: any overflow is many
-	if opened > 0 {
-		r.found += fmt.Sprintf(", of %s connections that were accepted", many(opened))
+	over := m.tally(g, listenOverflows)
+	if over.total > 0 {
+		beside := ""
+		if opened, _ := m.counter("Tcp", "PassiveOpens"); opened > 0 {
+			beside = fmt.Sprintf(", beside %s that were accepted,", many(opened))
+		}
+		r.found += fmt.Sprintf("; %s handshakes%s found a queue full %s", many(over.total), beside, over.when())
+		worse(over.fresh > 0 || !over.known)
 	}
-	if r.verdict == Pass && over*1e6 > opened*rareDrops {
-		r.verdict = Warn
+	if other := m.tally(g, listenDrops).without(over); other.total > 0 {
+		r.found += fmt.Sprintf("; %s SYNs were dropped for other causes %s", many(other.total), other.when())
+		worse(other.fresh >= someDrops)
+		if other.fresh >= someDrops {
+			r.do += "; for other causes, look at tcp_syncookies and at free memory"
+		}
 	}
 	return r
 }
 
 // queues judges the listeners of the plan or, without one, all there are.
-func (r *result) queues(s *Sockets, plan *Plan) {
-	var worst *Queue
+func (r *result) queues(m *Machine, plan *Plan) {
+	s := m.Sockets
+	var worst, shortest *Queue
 	n := 0
 	for i := range s.Listens {
 		q := &s.Listens[i]
@@ -103,6 +126,9 @@ func (r *result) queues(s *Sockets, plan *Plan) {
 		n++
 		if worst == nil || share(q) > share(worst) {
 			worst = q
+		}
+		if q.Limit > 0 && (shortest == nil || q.Limit < shortest.Limit) {
+			shortest = q
 		}
 	}
 	switch {
@@ -122,6 +148,13 @@ func (r *result) queues(s *Sockets, plan *Plan) {
 		r.verdict = Fail
 	case 2*worst.Waiting >= worst.Limit && worst.Waiting > 1:
 		r.verdict = Warn
+	}
+	if most, err := m.number("net.core.somaxconn"); err == nil && plan != nil && shortest.Limit < leastBacklog && int64(shortest.Limit) < most {
+		if r.verdict == Pass {
+			r.verdict = Warn
+		}
+		r.found += fmt.Sprintf("; the queue of %s is %s, from before net.core.somaxconn was %s", shortest.Local, many(shortest.Limit), many(most))
+		r.do = "restart weir: a queue's length is that of the time when it was opened; or " + r.do
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+
+	"weir/tcpstat"
 )
 
 func timestamps(m *Machine, plan *Plan) result {
@@ -40,8 +42,12 @@ func twReuse(m *Machine, plan *Plan) result {
 		r.verdict = Warn
 		r.found += " with tcp_timestamps = 0: no effect at all"
 	case n == 1:
-		if c, err := m.counter("TcpExt", "TWRecycled"); err == nil {
-			r.found += fmt.Sprintf(", %s ports taken from TIME_WAIT so far", many(c))
+		if g, err := m.group("TcpExt"); err == nil {
+			c := m.tally(g, twRecycled)
+			r.found += fmt.Sprintf(", %s ports taken from TIME_WAIT", many(c.total))
+			if c.total > 0 {
+				r.found += " " + c.when()
+			}
 		}
 	case n == 0 && plan != nil && slices.ContainsFunc(plan.Backends, func(b Backend) bool { return b.Loopback }):
 		r.verdict = Warn
@@ -119,17 +125,12 @@ func twBuckets(m *Machine, _ *Plan) result {
 		r.found += ": it was lowered"
 		r.set = set(key, fmt.Sprint(own))
 	}
-	if over, err := m.skips(); err == nil && over > 0 {
-		r.found += fmt.Sprintf("; overflow: %s sockets skipped TIME_WAIT since the network namespace was made, ", many(over))
-		switch {
-		case m.since.IsZero():
-			r.verdict = Warn
-			r.found += "and when is not known"
-		case over > m.skipped:
-			r.verdict = Warn
-			r.found += fmt.Sprintf("%s of them while doctor looked", many(over-m.skipped))
-		default:
-			r.found += "none of them while doctor looked: long past, or in bursts"
+	if g, err := m.group("TcpExt"); err == nil {
+		if skipped := m.tally(g, twSkipped); skipped.total > 0 {
+			r.found += fmt.Sprintf("; overflow: %s sockets skipped TIME_WAIT %s", many(skipped.total), skipped.when())
+			if skipped.fresh > 0 || !skipped.known {
+				r.verdict = Warn
+			}
 		}
 	}
 	now, err := m.sockstat("tw")
@@ -173,6 +174,9 @@ func finTimeout(m *Machine, _ *Plan) result {
 		return unknown(err)
 	}
 	r := result{verdict: Pass, found: fmt.Sprintf("%d s", n), wanted: fmt.Sprintf("%d s; %d and more where FIN-WAIT-2 piles up", finDefault, finShortest), set: set(key, fmt.Sprint(finDefault))}
+	if m.Sockets != nil {
+		r.found += fmt.Sprintf("; %s in FIN-WAIT-2 now", many(m.Sockets.States[tcpstat.FinWait2]))
+	}
 	if n < finShortest {
 		r.verdict = Warn
 	}
