@@ -53,9 +53,10 @@ need:
 format:
 	@bad="$$(gofmt -l .)"; if [ -n "$$bad" ]; then echo "gofmt -w is needed on:"; echo "$$bad"; exit 1; fi
 
+# Files that a tag adds or leaves out are in few packages.
 vet:
 	$(GO) vet ./...
-	$(GO) vet -tags weir_netconn ./...
+	$(GO) vet -tags weir_netconn $(call tagged,weir_netconn)
 	$(GO) vet -tags bench ./bench/...
 
 # staticcheck has a module of its own, so that nothing of it is in weir's go.mod.
@@ -72,22 +73,33 @@ race:
 	$(GOTEST) -race $$($(GO) list ./... | grep -v /accept)
 
 # The built weir beside nginx, HAProxy, wrk and the rest, without the race
-# detector, which measures another program. netconn runs most of them once more.
+# detector, which measures another program. The forecast of ports waits for more
+# than a minute and uses next to no processor time: beside the others.
 e2e:
-	$(GOTEST) ./accept/...
+	@$(GOTEST) -run '$(FORECAST)' ./accept & forecast=$$!; \
+		$(GOTEST) -skip '$(FORECAST)' ./accept/... && others=0 || others=1; \
+		wait $$forecast && exit $$others
 
-# The same tests without the raw socket path. Allocation tests and those of
-# time run here too, which the race detector distorts. Of the accept tests those
-# that meet a client's socket; make accept runs all of them once more.
+FORECAST := ^TestAcceptTheEndOfThePortsIsForecast$$
+
+# The tests again without the raw socket path, where sockets have a part. Those of
+# allocations and of time run here too, which the race detector distorts. Of the
+# accept tests those that meet a client's socket and do not take long; make accept
+# runs all of them once more.
 netconn:
-	$(GOTEST) -tags weir_netconn $$($(GO) list ./... | grep -v /accept)
+	$(GOTEST) -tags weir_netconn $$({ $(GO) list -f '$(SOCKETS)' ./...; echo $(call tagged,!race) | tr ' ' '\n'; } | sed 's,^\./,weir/,' | grep -v /accept | sort -u)
 	$(GOTEST) -tags weir_netconn -run '$(CLIENTS)' ./accept
 
-CLIENTS := ^TestAccept(Short|Keepalive|Wrk|ClientsThat|ClientsWithout|Slow|HalfClosing|AClient|Reordered|Wild|Unasked|Stopped|Killed|AKilled|HAProxy|BehindHAProxy|AGiB|KillLoses|SIGTERM|RequestsThat|TwoHundred|ListenersCome|LoggedIn|NothingLeaksThroughAConnection)
+# Packages in which a build constraint names a tag.
+tagged = $$(grep -rlE --include='*.go' '^//go:build .*$(1)' . | xargs -n 1 dirname | sort -u)
 
-# There is no such machine here: that it builds and vets is what can be known.
+# Packages that internal/sock is part of, itself too.
+SOCKETS := {{$$p := .ImportPath}}{{if eq $$p "weir/internal/sock"}}{{$$p}}{{end}}{{range .Deps}}{{if eq . "weir/internal/sock"}}{{$$p}}{{end}}{{end}}
+
+CLIENTS := ^TestAccept(ShortConnections|HalfClosing|AClient|ClientsThat|ClientsWithout|Slow|Reordered|Wild|Unasked|Stopped|Killed|AKilled|HAProxy|KillLoses|SIGTERM|RequestsThat|LoggedIn|NothingLeaksThroughAConnection)
+
+# There is no such machine here: that it type-checks is what can be known.
 darwin:
-	GOOS=darwin $(GO) build ./...
 	GOOS=darwin $(GO) vet ./...
 
 # Every fuzz target for a few seconds; the seeds have run as tests already.

@@ -45,6 +45,7 @@ func cell(table, row string, column int) string {
 }
 
 func TestAcceptTheDashboardFollowsAStorm(t *testing.T) {
+	t.Parallel()
 	s := dashboardScene(t)
 	b := startBrowser(t)
 	p := b.dashboard(s.weir)
@@ -90,6 +91,7 @@ func TestAcceptTheDashboardFollowsAStorm(t *testing.T) {
 }
 
 func TestAcceptTheDashboardShowsChangesOfMode(t *testing.T) {
+	t.Parallel()
 	s := dashboardScene(t)
 	b := startBrowser(t)
 	p := b.dashboard(s.weir)
@@ -112,6 +114,7 @@ func TestAcceptTheDashboardShowsChangesOfMode(t *testing.T) {
 }
 
 func TestAcceptTheDashboardIsUsedByKeyboard(t *testing.T) {
+	t.Parallel()
 	s := dashboardScene(t)
 	p := startBrowser(t).dashboard(s.weir)
 	p.press("Tab")

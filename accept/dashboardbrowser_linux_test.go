@@ -167,6 +167,8 @@ type tab struct {
 	mu       sync.Mutex // guards below
 	errors   []string   // of the console
 	requests []string   // URLs
+	password string     // that the user types when asked; "" is Escape
+	prompts  []string   // URLs for which the user was asked
 }
 
 // open opens a page of the given width and colour scheme.
@@ -208,6 +210,49 @@ func (p *tab) dark(on bool) {
 	p.call("Emulation.setEmulatedMedia", map[string]any{"features": []map[string]string{{"name": "prefers-color-scheme", "value": scheme}}}, nil)
 }
 
+// types has a user at the page who types this password whenever the browser asks
+// for one, with any name, and presses Escape where it is empty.
+func (p *tab) types(password string) {
+	p.b.t.Helper()
+	p.mu.Lock()
+	p.password = password
+	p.mu.Unlock()
+	p.call("Fetch.enable", map[string]any{"handleAuthRequests": true}, nil)
+}
+
+// asksFor returns the URLs for which the user was asked, since the last call.
+func (p *tab) asksFor() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := p.prompts
+	p.prompts = nil
+	return out
+}
+
+// login answers the browser where types has it ask the test first.
+func (p *tab) login(method string, params json.RawMessage) {
+	var e struct {
+		RequestID string
+		Request   struct{ URL string }
+	}
+	if json.Unmarshal(params, &e) != nil {
+		return
+	}
+	switch method {
+	case "Fetch.requestPaused":
+		p.b.send(p.session, "Fetch.continueRequest", map[string]any{"requestId": e.RequestID})
+	case "Fetch.authRequired":
+		p.mu.Lock()
+		p.prompts = append(p.prompts, e.Request.URL)
+		typed := map[string]string{"response": "ProvideCredentials", "username": "anybody", "password": p.password}
+		if p.password == "" {
+			typed = map[string]string{"response": "CancelAuth"}
+		}
+		p.mu.Unlock()
+		p.b.send(p.session, "Fetch.continueWithAuth", map[string]any{"requestId": e.RequestID, "authChallengeResponse": typed})
+	}
+}
+
 // event keeps what tests ask about afterwards.
 func (p *tab) event(method string, params json.RawMessage) {
 	var e struct {
@@ -223,6 +268,7 @@ func (p *tab) event(method string, params json.RawMessage) {
 	if json.Unmarshal(params, &e) != nil {
 		return
 	}
+	p.login(method, params)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

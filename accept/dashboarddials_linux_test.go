@@ -43,6 +43,7 @@ func deaf(t *testing.T) string {
 
 // A backend that drops SYNs is nothing that weir sheds for, and is seen at once.
 func TestAcceptABackendThatDropsSYNsIsShownAsOneThatCannotBeDialled(t *testing.T) {
+	t.Parallel()
 	w := start(t, oneBackend(deaf(t), "", ""))
 	ask := func() {
 		resp, err := http.Get(w.url("/"))
@@ -79,6 +80,7 @@ func TestAcceptABackendThatDropsSYNsIsShownAsOneThatCannotBeDialled(t *testing.T
 
 // What weir knows is on the page with its first frame.
 func TestAcceptTheFirstFrameShowsTheRatesThatAreKnown(t *testing.T) {
+	t.Parallel()
 	s := dashboardScene(t)
 	s.storm(t, "-c 2", "web")
 	b := startBrowser(t)

@@ -15,6 +15,7 @@ import (
 )
 
 func TestAcceptHalfClosingClientsGetEveryByteAndTheEnd(t *testing.T) {
+	t.Parallel()
 	const n, size = 200, 20_000
 	for _, delay := range []time.Duration{0, farDelay} {
 		for _, late := range []int{0, 50} {

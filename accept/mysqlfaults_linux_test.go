@@ -189,6 +189,7 @@ func TestAcceptADatabaseThatStandsStillLosesNothing(t *testing.T) {
 }
 
 func TestAcceptAShortWaitTimeoutIsNotNoticed(t *testing.T) {
+	t.Parallel()
 	m := testnet.StartMariaDB(t, testnet.MariaDBFlags("--wait-timeout=1", "--interactive-timeout=1"))
 	w := startMySQLWeir(t, m, mysqlOptions{maxOpen: 8, reset: "always"})
 	l := keepLedger(t, m, w.address, 4, 700*time.Millisecond) // around the time at which connections are closed

@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"weir/internal/testnet"
+	"weir/proxy/fault"
 )
 
 const (
@@ -155,7 +156,7 @@ func TestAcceptEveryAlertOfTheDocumentIsARule(t *testing.T) {
 	}
 	advised := 0
 	for _, m := range regexp.MustCompile("(?m)^\\| `(weir_[a-z_]+)` \\|.*\\| ([^|]*) \\|$").FindAllStringSubmatch(string(data), -1) {
-		if m[2] == "none" || m[1] == "weir_backend_user_connections" { // its bound is in no metric
+		if m[2] == "none" {
 			continue
 		}
 		advised++
@@ -277,6 +278,70 @@ func TestAcceptRulesAndDashboardAskForWhatThereIs(t *testing.T) {
 		if !strings.Contains(shown, name) {
 			t.Errorf("the dashboard does not show %s", name)
 		}
+	}
+}
+
+// outcomeSets are what a sum of requests is over. What weir refused, or a client did
+// wrong, had no connection; query_timeout is counted beside another outcome.
+func outcomeSets() (all []string, sets map[string]string) {
+	of := map[string][]string{}
+	add := func(outcome string, served, failed bool) {
+		all = append(all, outcome)
+		for name, in := range map[string]bool{"had a connection": served, "failed": failed, "were the backend's": served || failed} {
+			if in {
+				of[name] = append(of[name], outcome)
+			}
+		}
+	}
+	for outcome, failed := range map[string]bool{"1xx": false, "2xx": false, "3xx": false, "4xx": false, "5xx": true, "ok": false, "error": true} {
+		add(outcome, true, failed)
+	}
+	for _, k := range fault.Kinds() {
+		failed := k.Side() == fault.Backend && k != fault.QueryTimeout
+		dial := k == fault.DialRefused || k == fault.DialTimeout || k == fault.BackendRefused
+		add(k.String(), failed && !dial, failed || k == fault.Internal)
+	}
+	sets = map[string]string{}
+	for name, outcomes := range of {
+		slices.Sort(outcomes)
+		sets[strings.Join(outcomes, " ")] = name
+	}
+	return all, sets
+}
+
+func TestAcceptFormulasCountTheRequestsTheyMean(t *testing.T) {
+	all, sets := outcomeSets()
+	used := map[string]int{}
+	for _, path := range []string{rulesFile, grafanaFile, "../docs/metrics.md"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(data), `\"`, `"`)
+		for _, m := range regexp.MustCompile(`weir_requests_total\{[^}]*outcome=~"([^"]*)"`).FindAllStringSubmatch(text, -1) {
+			re := regexp.MustCompile("^(?:" + m[1] + ")$")
+			var have []string
+			for _, outcome := range all {
+				if re.MatchString(outcome) {
+					have = append(have, outcome)
+				}
+			}
+			slices.Sort(have)
+			name := sets[strings.Join(have, " ")]
+			if name == "" {
+				t.Errorf("%s: %q is %v, which is none of %v", path, m[1], have, sets)
+			}
+			used[name]++
+		}
+		// A share of all requests is one that a flood of refusals hides.
+		for _, m := range regexp.MustCompile(`/ sum[^(]*(?:\([a-z, ]*\) )?\(rate\(weir_requests_total[^\]]*`).FindAllString(text, -1) {
+			if !strings.Contains(m, "outcome=~") {
+				t.Errorf("%s: a share of all requests, those that weir refused too: %s", path, m)
+			}
+		}
+	}
+	if len(used) != 3 {
+		t.Errorf("found formulas of %v", used)
 	}
 }
 

@@ -2,11 +2,9 @@ package admin
 
 import (
 	"context"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 )
@@ -75,35 +73,6 @@ func TestStrangersWhoStayDoNotKeepAProbeFromItsAnswer(t *testing.T) {
 	}
 }
 
-// Those who have logged in are not strangers: pages are open for days, all of
-// them perhaps from one address.
-func TestOneAddressHasFewConnectionsWithoutALogin(t *testing.T) {
-	at := listens(t, "0.0.0.0:0", Options{Live: &Live{Past: func() any { return 1 }, Now: func() any { return 1 }}})
-	for range 2 * maxStrangers {
-		if got := answer(t, dials(t, at, "GET /api/stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer "+secretToken+"\r\n\r\n")); got != ok {
-			t.Fatalf("a page: %q", got)
-		}
-	}
-	var silent []net.Conn
-	for range maxStrangers {
-		silent = append(silent, dials(t, at, ""))
-	}
-	over := dials(t, at, "")
-	if got := answer(t, over); got != "" {
-		t.Errorf("a stranger more than %d: %q", maxStrangers, got)
-	}
-	for _, c := range silent { // each has its turn, and gives its place back
-		io.WriteString(c, "GET /healthz HTTP/1.0\r\n\r\n")
-		if got := answer(t, c); got != ok {
-			t.Errorf("a stranger: %q", got)
-		}
-		io.Copy(io.Discard, c)
-	}
-	if got := answer(t, dials(t, at, "GET /healthz HTTP/1.0\r\n\r\n")); got != ok {
-		t.Errorf("when they are gone: %q", got)
-	}
-}
-
 // addressed is a connection of somebody.
 type addressed struct {
 	net.Conn
@@ -124,37 +93,6 @@ func TestAnIPv6NetworkIsOnePeer(t *testing.T) {
 	}
 }
 
-// One connection too many that says nothing must not hold up those after it.
-func TestATooManiethSilentTLSClientHoldsNobodyUp(t *testing.T) {
-	ca := newAuthority(t)
-	at := listens(t, "127.0.0.1:0", Options{Access: Access{Certificate: ca.sign(t, x509.ExtKeyUsageServerAuth)}})
-	var silent []net.Conn
-	for range maxConns {
-		silent = append(silent, dials(t, at, ""))
-	}
-	if got := answer(t, dials(t, at, "")); got != "" {
-		t.Errorf("one connection too many: %q", got)
-	}
-	for _, c := range silent {
-		c.Close()
-	}
-	tcp := client(t, "tcp", at)
-	defer tcp.CloseIdleConnections()
-	probe := overHTTPS(t, tcp, ca.pool, nil)
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		resp, err := probe.Get("https://localhost/healthz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("a probe after them: %v", err)
-		}
-	}
-}
-
 func TestNewAccessHoldsNoLockWhileConnectionsAreClosed(t *testing.T) {
 	s := New(Options{Log: quiet(), Access: Access{Token: NewToken(secretToken)}})
 	if _, err := s.Listen("127.0.0.1:0"); err != nil {
@@ -162,12 +100,14 @@ func TestNewAccessHoldsNoLockWhileConnectionsAreClosed(t *testing.T) {
 	}
 	closed, free := false, false
 	d := s.doors[0]
-	d.open.hold(&heldConn{l: d.open, Conn: addressed{on: func() {
+	if _, err := d.open.hold(&heldConn{l: d.open, Conn: addressed{on: func() {
 		closed = true
 		if free = s.mu.TryLock(); free {
 			s.mu.Unlock()
 		}
-	}}})
+	}}}); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.SetAccess(Access{Token: NewToken("another")}); err != nil || !closed || !free {
 		t.Errorf("closed %v, lock free %v, %v", closed, free, err)
 	}

@@ -113,8 +113,9 @@ func (c shaken) Write(b []byte) (int, error) {
 // 401, and may ask its user; others 403.
 const (
 	noCertificate = "these pages are for clients with a certificate, and this one sent none"
-	noToken       = "these pages are for those who have the token; send it as Authorization: Bearer TOKEN, or as the password of HTTP Basic"
-	wrongToken    = "the token is wrong; it is the line in the file that admin.token_file names, as it was when weir last loaded its configuration"
+	noToken       = "these pages are for those who have the token, which is the line in the file that admin.token_file names. " +
+		"In a browser load the page again and give the token as the password, with any name; a program sends it as Authorization: Bearer TOKEN"
+	wrongToken = "the token is wrong; it is the line in the file that admin.token_file names, as it was when weir last loaded its configuration"
 )
 
 // admit returns why a client is not let in, or "".
@@ -159,8 +160,11 @@ func (s *Server) refuseLogin(ctx *fasthttp.RequestCtx, why string) {
 	status := fasthttp.StatusForbidden
 	if why != noCertificate {
 		status = fasthttp.StatusUnauthorized
-		// A browser takes the first that it knows, and asks its user.
-		ctx.Response.Header.Add("WWW-Authenticate", `Basic realm="weir", charset="UTF-8"`)
+		// A browser takes the first that it knows, and asks its user. For a
+		// stream it would ask out of nowhere, and at each try: the page says it.
+		if string(ctx.Request.Header.Peek("Accept")) != "text/event-stream" {
+			ctx.Response.Header.Add("WWW-Authenticate", `Basic realm="weir", charset="UTF-8"`)
+		}
 		ctx.Response.Header.Add("WWW-Authenticate", `Bearer realm="weir"`)
 	}
 	if why != noToken { // with which every browser begins

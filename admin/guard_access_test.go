@@ -121,6 +121,10 @@ func TestWithATokenThePagesAreForThoseWhoHaveIt(t *testing.T) {
 			t.Errorf("%s: /readyz does not say why: %q", name, body)
 		}
 	}
+	// A browser would ask its user for a page that is open, at each of its tries.
+	if status, _, h := ask(t, tcp, "GET", base+"/api/stream", "Accept", "text/event-stream"); status != 401 || len(h.Values("WWW-Authenticate")) != 1 || h.Get("WWW-Authenticate") != `Bearer realm="weir"` {
+		t.Errorf("a page's stream: %d %v", status, h)
+	}
 	// Probes have no token.
 	if status, _, _ := ask(t, tcp, "GET", base+"/healthz"); status != 200 {
 		t.Errorf("/healthz: %d", status)

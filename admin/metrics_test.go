@@ -42,7 +42,7 @@ func sample() Snapshot {
 		}, {
 			Name: "orders",
 			MySQL: &MySQLSnapshot{
-				IdleAttached: 11, Resets: []Count{{"later", 40}, {"closed", 0}}, Users: []UserSnapshot{{"app", 5}},
+				IdleAttached: 11, Resets: []Count{{"later", 40}, {"closed", 0}}, Users: []UserSnapshot{{"app", 5, 40}},
 				Pinned: []Count{{"variables", 3}, {"locks", 0}}, Pins: []Count{{"variables", 12}, {"locks", 1}},
 			},
 		}},
@@ -160,6 +160,7 @@ func TestAScrapeShowsTheSnapshotsValues(t *testing.T) {
 		`weir_mysql_resets_total{backend="orders",kind="later"} 40`,
 		`weir_mysql_resets_total{backend="orders",kind="closed"} 0`,
 		`weir_backend_user_connections{backend="orders",user="app"} 5`,
+		`weir_backend_user_max_open{backend="orders",user="app"} 40`,
 		`weir_request_seconds{listener="web"} le=4.096e-06 1`,
 		`weir_request_seconds{listener="web"} le=0.001048576 2`,
 		`weir_request_seconds{listener="web"} count=3 sum=3600.001003 buckets=28`,
@@ -182,8 +183,8 @@ func TestMySQLMetricsAreShownForMySQLAlone(t *testing.T) {
 			t.Errorf("of what speaks HTTP: %s", v)
 		}
 	}
-	if n != 9 {
-		t.Errorf("%d values are shown, want 9", n)
+	if n != 10 {
+		t.Errorf("%d values are shown, want 10", n)
 	}
 }
 

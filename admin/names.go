@@ -27,7 +27,7 @@ const (
 
 var metrics = []metric{
 	{"weir_client_connections", gauge, []string{"listener"},
-		"Client connections open now.",
+		"Client connections open now, those that are being turned away or closed included.",
 		func(s *Snapshot, out emit) {
 			for _, l := range s.Listeners {
 				out(float64(l.Clients), l.Name)
@@ -136,6 +136,15 @@ var metrics = []metric{
 			databases(s, func(name string, db *MySQLSnapshot) {
 				for _, u := range db.Users {
 					out(float64(u.Open), name, u.Name)
+				}
+			})
+		}},
+	{"weir_backend_user_max_open", gauge, []string{"backend", "user"},
+		"The max_open of a user that has one of its own: connections to the backend that it may have.",
+		func(s *Snapshot, out emit) {
+			databases(s, func(name string, db *MySQLSnapshot) {
+				for _, u := range db.Users {
+					out(float64(u.MaxOpen), name, u.Name)
 				}
 			})
 		}},

@@ -48,12 +48,13 @@ func (l scrapeLog) Println(v ...any) {
 
 func (s *Server) handle(ctx *fasthttp.RequestCtx, g *guard) {
 	stranger := g.admit(ctx)
-	if why := g.refuse(&ctx.Request.Header); why != "" {
+	why := g.refuse(&ctx.Request.Header)
+	asked(ctx.Conn(), stranger != "" || why != "")
+	if why != "" {
 		text(ctx, fasthttp.StatusForbidden, why)
 	} else if stranger != "" {
 		s.refuseLogin(ctx, stranger)
 	} else {
-		known(ctx.Conn())
 		s.route(ctx, g)
 	}
 	if stranger != "" { // who has no login holds none of maxConns, a probe neither

@@ -59,7 +59,7 @@ type Options struct {
 // Limits of the admin server. It has a handful of readers: a scraper, a probe, a
 // person. What goes over is refused, because it must not take weir's resources.
 const (
-	maxConns     = 64
+	maxConns     = 64 // on one address, without streams
 	maxHead      = 8 << 10
 	maxBody      = 4 << 10
 	readTimeout  = 5 * time.Second
@@ -127,13 +127,23 @@ func (s *Server) Listen(address string) (net.Addr, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.serve(ln, done); err != nil {
+		return nil, err
+	}
+	return ln.Addr(), nil
+}
+
+// serve takes ln over, and calls done after it has closed it.
+func (s *Server) serve(ln net.Listener, done func()) error {
 	open := newConns(ln, s.opt.Log)
 	d := &door{ln: ln, open: open, done: done}
 	g := guard{unix: ln.Addr().Network() == "unix", access: &s.access}
 	d.http = &fasthttp.Server{
-		Handler:               func(ctx *fasthttp.RequestCtx) { s.handle(ctx, &g) },
-		ErrorHandler:          badRequest,
-		Concurrency:           maxConns,
+		Handler:      func(ctx *fasthttp.RequestCtx) { s.handle(ctx, &g) },
+		ErrorHandler: badRequest,
+		// The bound is that of open. The server lets go of a connection a moment
+		// before it has a goroutine for the next.
+		Concurrency:           2 * maxConns,
 		ReadBufferSize:        maxHead,
 		MaxRequestBodySize:    maxBody,
 		ReadTimeout:           readTimeout,
@@ -155,16 +165,16 @@ func (s *Server) Listen(address string) (net.Addr, error) {
 		s.mu.Unlock()
 		ln.Close()
 		done()
-		return nil, ErrClosed
+		return ErrClosed
 	}
 	s.doors = append(s.doors, d)
 	s.serving.Go(func() {
 		if err := d.http.Serve(s.overTLS(open)); err != nil {
-			s.opt.Log.Error("admin stopped serving", "address", address, "error", err)
+			s.opt.Log.Error("admin stopped serving", "address", ln.Addr().String(), "error", err)
 		}
 	})
 	s.mu.Unlock()
-	return ln.Addr(), nil
+	return nil
 }
 
 // Close stops listening, ends streams, lets requests finish until ctx ends, cuts

@@ -115,6 +115,7 @@ type MySQLSnapshot struct {
 
 // UserSnapshot is a user with a bound of its own on backend connections.
 type UserSnapshot struct {
-	Name string
-	Open int
+	Name    string
+	Open    int
+	MaxOpen int
 }

@@ -68,6 +68,7 @@ func (s *streams) serve(ctx *fasthttp.RequestCtx) {
 	if ctx.IsHead() {
 		return
 	}
+	streamed(ctx.Conn())
 	ctx.HijackSetNoResponse(true)
 	ctx.Hijack(s.run)
 }

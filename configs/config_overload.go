@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"path/filepath"
 	"strings"
 )
 
@@ -55,7 +56,31 @@ func (ch *checker) overload(o *Overload, path string) {
 		ch.reject(path+".file", "%q has more than 64KiB (%d bytes), the most that is sent to clients that are turned away; keep pictures and styles elsewhere", clip(o.File), maxOverload)
 	default:
 		o.body = body
+		if dir := volatileDir(o.File); dir != "" {
+			ch.warn(path+".file", "%q is under %s, where files are the kernel's own or are gone with the next start, and clients are sent what it holds; keep the page elsewhere", clip(o.File), dir)
+		}
 	}
+}
+
+// volatileDir returns the directory of the system under which a file is that is no
+// page, wherever links lead, or "". What stands in /proc/self/environ is nothing
+// for clients.
+func volatileDir(file string) string {
+	var paths []string
+	if abs, err := filepath.Abs(file); err == nil {
+		paths = append(paths, abs)
+	}
+	if real, err := filepath.EvalSymlinks(file); err == nil {
+		paths = append(paths, real)
+	}
+	for _, p := range paths {
+		for _, dir := range []string{"/proc", "/dev", "/sys"} {
+			if strings.HasPrefix(p, dir+"/") {
+				return dir
+			}
+		}
+	}
+	return ""
 }
 
 // mediaTypeForm takes a media type with its parameters, by RFC 9110, section 8.3.1.

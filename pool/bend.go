@@ -36,7 +36,7 @@ type Load struct {
 	Waiting      int
 	Delay        time.Duration // see limiter.Pressure
 	DialsWaiting int           // dialers that wait for their turn by dial.rate
-	Dialing      int           // dials under way, those for reserved connections too
+	Dialing      int           // dials under way, those for reserved connections too, of which OnOpen was not told yet
 	Leased       int
 	InFlightMax  int // how many leases there may be at one time
 }
@@ -47,7 +47,7 @@ func (p *Pool) Load() Load {
 	defer p.mu.Unlock()
 	l := Load{
 		Waiting: p.queue.Len(), Delay: p.queue.Pressure().Delay, DialsWaiting: max(0, p.dialers-p.main.n[dialing]),
-		Dialing: p.main.n[dialing] + p.side.n[dialing], Leased: p.main.n[leased], InFlightMax: p.opts.MaxOpen,
+		Dialing: p.main.n[dialing] + p.side.n[dialing] - p.told, Leased: p.main.n[leased], InFlightMax: p.opts.MaxOpen,
 	}
 	if p.bounded() {
 		l.InFlightMax = p.inFlight

@@ -11,7 +11,7 @@ import (
 )
 
 // conn is one backend connection, from its dial to its close. Its fields belong
-// to the pool's lock, but for sock and attached, which belong to whoever holds
+// to the pool's lock, but for sock, told and attached, which belong to whoever holds
 // the connection: the dialer, the holder of the lease, the reaper while it
 // looks, the goroutine that closes it. So does waited, which is the holder's.
 type conn struct {
@@ -21,6 +21,7 @@ type conn struct {
 	book *census
 
 	sock     sock.Conn
+	told     sock.Conn // as OnOpen was told of it, for OnClose; see Dialled
 	attached any
 	res      *puddle.Resource[*conn]
 

@@ -118,9 +118,15 @@ func (c *conn) connect(ctx context.Context, key string, why reason.Open) error {
 	ctx, cancel := context.WithTimeout(ctx, c.opts.DialTimeout)
 	defer cancel()
 	var err error
-	c.sock, c.attached, err = c.opts.Connect(ctx, key)
-	if err == nil && c.opts.OnOpen != nil {
-		c.opts.OnOpen(c.sock, why)
+	c.sock, c.attached, err = c.opts.Connect(context.WithValue(ctx, diallingKey{}, dialling{c, why}), key)
+	switch t, ok := c.told.(*told); {
+	case err != nil && c.told != nil:
+		panic("BUG: a failed dial did not tell how its socket ended")
+	case err != nil:
+	case ok:
+		t.put(c.sock)
+	default:
+		c.tell(c.sock, why)
 	}
 	return err
 }

@@ -100,7 +100,7 @@ func (p *Pool) close(c *conn, why reason.Close) {
 func (p *Pool) finish(c *conn) {
 	how := c.opts.quit(c)
 	if c.opts.OnClose != nil {
-		c.opts.OnClose(c.sock, c.why, how)
+		c.opts.OnClose(c.told, c.why, how)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -53,7 +53,8 @@ type Options struct {
 	// Connect opens a connection for key, ready for its first request.
 	// attached is whatever the front wants to find with it again
 	// (Lease.Attached). ctx ends with DialTimeout or the pool, never with a
-	// request. Wrap an error that concerns this key alone in a KeyError.
+	// request. Wrap an error that concerns this key alone in a KeyError. One
+	// that logs in tells of its socket before: see Dialled.
 	Connect func(ctx context.Context, key string) (c sock.Conn, attached any, err error)
 
 	// HolderLooks says that the holder of a lease looks at the connection
@@ -68,8 +69,11 @@ type Options struct {
 	Quit func(c sock.Conn, attached any, why reason.Close) sock.How
 
 	// OnOpen and OnClose, if not nil, are told of every socket, from several
-	// goroutines at once and with no lock held. OnClose runs after the
-	// close and must not use c beyond telling it from others.
+	// goroutines at once and with no lock held: as soon as Connect has one, also
+	// where its login then fails (CloseConnect). Both get the same c, which
+	// need not be what a Lease has; of it OnOpen may use the addresses, and
+	// Interrupt for as long as it is open. OnClose runs after the close and
+	// must not use c beyond telling it from others.
 	OnOpen  func(c sock.Conn, why reason.Open)
 	OnClose func(c sock.Conn, why reason.Close, how sock.How)
 

@@ -53,6 +53,7 @@ type Pool struct {
 	bent     bent     // see Bend
 	inFlight int      // most leases at one time; 0 is no bound
 	passed   int      // waiters with Passed above 0
+	told     int      // connections that are being dialled and that OnOpen was told of
 	granted  int      // the sum of the keys'
 	scan     int      // see provided
 	culls    []*keyed // keys with condemned connections

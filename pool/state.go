@@ -90,5 +90,8 @@ func (c *conn) to(next connState) {
 		k.group.move(c.state, next)
 		k.recount()
 	}
+	if c.state == dialing && c.told != nil {
+		c.pool.told--
+	}
 	c.state = next
 }

@@ -45,12 +45,12 @@ const feed = new Feed(() => {
 });
 
 function draw() {
+  banner(feed);
   if (!feed.frame) return;
   const st = feed.frame.status;
   text($("version"), st.version);
   text($("uptime"), "up " + span(st.uptime_seconds));
   options(st);
-  banner(st);
   tiles(feed);
   states(st);
   backends(feed);
@@ -62,7 +62,7 @@ function draw() {
 // link says how fresh the page is.
 function link() {
   const lost = feed.state === "lost";
-  text($("link"), lost ? `no contact for ${span((Date.now() - feed.since) / 1000)}` : feed.state);
+  text($("link"), feed.refused ? "logged out" : lost ? `no contact for ${span((Date.now() - feed.since) / 1000)}` : feed.state);
   attr($("link"), "data-tone", {live: "good", lost: "bad"}[feed.state] ?? "idle");
   document.body.classList.toggle("stale", lost);
   document.title = (lost ? "\u2013 " : worst()) + "weir";

@@ -12,6 +12,7 @@ export class Feed {
   outcomes = {};
   state = "connecting"; // live, lost
   since = Date.now(); // of state
+  refused = false; // weir has another token by now, and only a person can type it
   #frames = []; // of the last WINDOW
   #heard = 0;
   #source = null;
@@ -34,11 +35,18 @@ export class Feed {
       this.#to("lost");
       // The browser comes again by itself after a broken connection, and not
       // after a refusal.
-      if (source.readyState === EventSource.CLOSED) {
-        setTimeout(() => this.#open(), this.#wait);
-        this.#wait = Math.min(this.#wait * 2, 30000);
-      }
+      if (source.readyState === EventSource.CLOSED) this.#refusal();
     };
+  }
+
+  // A source does not tell why it was refused. Accept has weir refuse as it
+  // refuses a source: without a challenge for which the browser asks its user.
+  async #refusal() {
+    const answer = await fetch("/api/stream", {method: "HEAD", headers: {Accept: "text/event-stream"}}).catch(() => null);
+    this.refused = answer?.status === 401;
+    if (this.refused) return this.changed();
+    setTimeout(() => this.#open(), this.#wait);
+    this.#wait = Math.min(this.#wait * 2, 30000);
   }
 
   #past(frame) {

@@ -51,8 +51,9 @@ export function tiles(feed) {
   });
 }
 
-export function banner(status) {
-  const lines = [];
+export function banner(feed) {
+  const status = feed.frame?.status ?? {}, lines = [];
+  if (feed.refused) lines.push(["bad", "login", "weir has another token by now. Load this page again, and give the new one as the password."]);
   if (status.draining) lines.push(["warn", "draining", "Draining: no new clients are accepted, and weir stops when the last one has been served."]);
   else for (const why of status.not_accepting ?? []) lines.push(["bad", "accept:" + why, "Not accepting: " + why]);
   for (const b of status.backends ?? []) {

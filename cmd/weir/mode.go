@@ -20,6 +20,10 @@ func runMode(args []string, stdout, stderr io.Writer) int {
 	if code, ok := parse(fs, args, stdout, stderr, "BACKEND", strings.Join(modeWords(), "|")+"|"+modeAuto); !ok {
 		return code
 	}
+	if *socket == "" && *path == "" {
+		fmt.Fprintln(stderr, "weir mode: name the running weir, by the file that it runs with (-config weir.yaml) or by its admin.socket (-socket /run/weir/weir.sock)")
+		return exitUsage
+	}
 	if *socket == "" {
 		cfg, _, ok := load(*path, stderr)
 		if !ok {

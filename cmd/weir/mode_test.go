@@ -50,4 +50,8 @@ backends: [{name: api, endpoints: ["127.0.0.1:1"]}]
 	if code := runMode([]string{"-socket", socket + "x", "api", "open"}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "is weir running") {
 		t.Errorf("%d, %s", code, &errs)
 	}
+	errs.Reset()
+	if code := runMode([]string{"api", "open"}, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), "-config") || !strings.Contains(errs.String(), "-socket") {
+		t.Errorf("without either flag: %d, %s", code, &errs)
+	}
 }

@@ -102,7 +102,7 @@ func (b *backend) mysqlSnapshot(db *databaseStats, groups map[string]pool.GroupS
 		s.Pinned = append(s.Pinned, admin.Count{Label: reason, N: uint64(max(db.pinned[reason], 0))})
 	}
 	for _, u := range b.limitedUsers() {
-		s.Users = append(s.Users, admin.UserSnapshot{Name: u.Name, Open: groups[u.Name].Open})
+		s.Users = append(s.Users, admin.UserSnapshot{Name: u.Name, Open: groups[u.Name].Open, MaxOpen: u.MaxOpen})
 	}
 	return s
 }

@@ -86,7 +86,7 @@ func TestTheStateOfADatabaseIsShown(t *testing.T) {
 	}
 	testnet.WaitFor(t, 10*time.Second, "for two silent clients, one of each listener", func() bool { return d.orders().MySQL.IdleAttached == 2 })
 	s := d.orders().MySQL
-	if len(s.Users) != 1 || s.Users[0] != (admin.UserSnapshot{Name: "hid", Open: 2}) {
+	if len(s.Users) != 1 || s.Users[0] != (admin.UserSnapshot{Name: "hid", Open: 2, MaxOpen: 3}) {
 		t.Errorf("users are shown as %+v", s.Users)
 	}
 	st := of(t, d.status().Backends, "orders", func(b *BackendStatus) string { return b.Name }).MySQL

@@ -105,7 +105,7 @@ func TestEachProtocolShowsItsOutcomesBeforeTheyHappen(t *testing.T) {
 	if db == nil || !slices.Equal(counted(db.Resets), []string{"closed", "later", "now", "skipped"}) {
 		t.Fatalf("orders has %+v", db)
 	}
-	if len(db.Users) != 1 || db.Users[0] != (admin.UserSnapshot{Name: "app"}) {
+	if len(db.Users) != 1 || db.Users[0] != (admin.UserSnapshot{Name: "app", MaxOpen: 3}) {
 		t.Errorf("users are shown as %+v, want the one with max_open", db.Users)
 	}
 }

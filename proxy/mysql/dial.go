@@ -47,6 +47,7 @@ func (s *Server) connect(ctx context.Context, opt *ServerOptions, t target) (soc
 	if err != nil {
 		return nil, nil, err
 	}
+	ended := pool.Dialled(ctx, c)
 	l := &login{server: s, opt: opt, user: user, target: t, c: c}
 	stop := context.AfterFunc(ctx, func() { c.Interrupt() })
 	th, err := l.run()
@@ -54,7 +55,7 @@ func (s *Server) connect(ctx context.Context, opt *ServerOptions, t target) (soc
 		err = ctx.Err()
 	}
 	if err != nil {
-		l.abandon()
+		ended(l.abandon())
 		if e := ctx.Err(); e != nil && errors.Is(err, os.ErrDeadlineExceeded) {
 			err = fmt.Errorf("login: not over within backends[%s].dial.timeout: %w", opt.Name, e)
 		}
@@ -80,17 +81,17 @@ type login struct {
 }
 
 // abandon ends a login that failed, as politely as can be: servers count those
-// that just go away, and shut out a host that does it too often.
-func (l *login) abandon() {
+// that just go away, and shut out a host that does it too often. It says how the
+// connection ended.
+func (l *login) abandon() sock.How {
 	if l.done {
-		quit(l.c)
-		return
+		return quit(l.c)
 	}
 	if l.over {
 		l.c.SetReadDeadline(quitBy())
 		l.c.Read(make([]byte, 1))
 	}
-	sock.EndBackend(l.c)
+	return sock.EndBackend(l.c)
 }
 
 func (l *login) run() (*thread, error) {

@@ -33,6 +33,7 @@ type fake struct {
 type oddity struct {
 	at     int      // a stage
 	frames bool     // say is sent in packets of the right numbers, else as it is
+	holds  bool     // and no end: it is silent until its peer has closed
 	say    [][]byte // one after each packet that comes; all of an answer to a command at once
 }
 
@@ -59,7 +60,9 @@ func (c *fakeConn) play() bool {
 			c.raw(b)
 		}
 	}
-	c.Conn.(*net.TCPConn).CloseWrite()
+	if !c.odd.holds {
+		c.Conn.(*net.TCPConn).CloseWrite()
+	}
 	io.Copy(io.Discard, c)
 	return false
 }
@@ -102,7 +105,7 @@ func newFake(t testing.TB, script func(c *fakeConn, cmd []byte) bool, more ...fu
 	}
 	f.wg.Go(f.accept)
 	t.Cleanup(func() {
-		l.Close()
+		f.l.Close()
 		f.mu.Lock()
 		for _, c := range f.conns {
 			c.Close()
