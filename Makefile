@@ -11,9 +11,9 @@ GO       ?= go
 FUZZTIME ?= 3s
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-# Two packages at a time: the tests use real sockets and real time limits, and
-# more of them at once than cores would measure the machine.
-GOTEST := $(GO) test -p 2 -timeout 10m
+# Three packages at a time: half of their time the tests wait. They use real sockets and
+# real time limits, so more of them at once would measure the machine.
+GOTEST := $(GO) test -p 3 -timeout 10m
 
 .NOTPARALLEL:
 .PHONY: build rootfs test need format vet lint race e2e netconn darwin fuzz accept bench screenshots clean
