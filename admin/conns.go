@@ -13,9 +13,8 @@ import (
 
 // conns is a listener that knows its open connections: a shutdown ends those that
 // do not end by themselves, and where there are too many one gives its place to
-// the next, see crowd.go. The HTTP server has neither: its own bounds answer the
-// newcomer with 503, from the goroutine that accepts, where with TLS it would
-// wait for a handshake.
+// the next, see crowd.go. The HTTP server has neither: its own bounds turn the
+// newcomer away.
 //
 // Accept is called by one goroutine.
 type conns struct {
@@ -82,8 +81,8 @@ func (l *conns) place(h *heldConn) error {
 		if other == nil {
 			return err
 		}
-		l.closedOne(other, "its place was needed for "+h.peerText())
 		other.Conn.Close()
+		l.closedOne(other, "its place was needed for "+h.peerText())
 		t := time.NewTimer(placeWait)
 		select {
 		case <-other.gone:
@@ -138,10 +137,16 @@ func remote(c net.Conn) netip.Addr {
 	return a.AddrPort().Addr().Unmap().WithZone("")
 }
 
-func isNear(c net.Conn) bool { return remote(c).IsLoopback() }
+// isNear says whether c comes from this machine, also to an address that others
+// reach: then it comes from that address.
+func isNear(c net.Conn) bool {
+	ip := remote(c)
+	own, _ := c.LocalAddr().(*net.TCPAddr)
+	return ip.IsLoopback() || own != nil && ip == own.AddrPort().Addr().Unmap().WithZone("")
+}
 
-// heldConn is one connection. The HTTP server reads from it, writes to it and
-// closes it, from one goroutine at a time.
+// heldConn is one connection. The HTTP server reads from it and writes to it from
+// one goroutine at a time; a shutdown closes it from another.
 type heldConn struct {
 	net.Conn
 	l    *conns
@@ -153,6 +158,7 @@ type heldConn struct {
 	// Guarded by l.mu.
 	stranger bool   // it has not logged in
 	waits    bool   // for its client, to send a request to its end
+	leaves   bool   // its place is another's
 	apart    bool   // it is a stream, of which there is a bound elsewhere
 	turn     uint64 // when it came, or asked for something last; larger is later
 }
@@ -191,14 +197,18 @@ func holder(c net.Conn) *heldConn {
 	return h
 }
 
-// asked notes that a whole request has come, of one who has logged in or not.
-func asked(c net.Conn, stranger bool) {
-	if h := holder(c); h != nil {
-		h.l.mu.Lock()
-		h.l.last++
-		h.waits, h.stranger, h.turn = false, stranger, h.l.last
-		h.l.mu.Unlock()
+// asked notes that a whole request has come, of one who has logged in or not. It
+// returns false where that came too late, and nothing may be done any more.
+func asked(c net.Conn, stranger bool) bool {
+	h := holder(c)
+	if h == nil {
+		return true
 	}
+	h.l.mu.Lock()
+	defer h.l.mu.Unlock()
+	h.l.last++
+	h.waits, h.stranger, h.turn = false, stranger, h.l.last
+	return !h.leaves
 }
 
 // streamed notes that a connection carries a stream from now on, and takes no place.

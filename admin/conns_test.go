@@ -76,11 +76,12 @@ func TestStrangersWhoStayDoNotKeepAProbeFromItsAnswer(t *testing.T) {
 // addressed is a connection of somebody.
 type addressed struct {
 	net.Conn
-	from net.Addr
-	on   func()
+	from, to net.Addr
+	on       func()
 }
 
 func (a addressed) RemoteAddr() net.Addr { return a.from }
+func (a addressed) LocalAddr() net.Addr  { return a.to }
 func (a addressed) Close() error         { a.on(); return nil }
 
 func TestAnIPv6NetworkIsOnePeer(t *testing.T) {

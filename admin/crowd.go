@@ -15,7 +15,9 @@ import (
 // asked for nothing for the longest time. Nobody loses his place within a request.
 //
 // A stranger is one who has not logged in. It sends nothing, or its head byte by
-// byte; so long it costs a place, and never for longer than readTimeout.
+// byte; so long it costs a place, and never for longer than readTimeout, twice with TLS.
+// Nobody is kept out as long as he has sent his request before as many others as
+// there are places have come.
 const (
 	placesNear = 16
 	// maxStrangers are those of one address, so that an address whose clients
@@ -72,13 +74,14 @@ func (l *conns) places(near bool) int {
 func (l *conns) first(may func(*heldConn) bool, from map[netip.Addr]int) (*heldConn, error) {
 	var is *heldConn
 	for c := range l.held {
-		if c.waits && !c.apart && may(c) && (is == nil || before(c, is, from)) {
+		if c.waits && !c.apart && !c.leaves && may(c) && (is == nil || before(c, is, from)) {
 			is = c
 		}
 	}
 	if is == nil {
 		return nil, errNoPlace
 	}
+	is.leaves = true
 	return is, nil
 }
 

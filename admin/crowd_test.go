@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"io"
@@ -50,11 +51,7 @@ func (c cameFrom) RemoteAddr() net.Addr { return c.at }
 // farServer serves those who come from where the test says, and knows secretToken.
 func farServer(t *testing.T, opt Options) *faraway {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &faraway{Listener: ln, from: make(chan string, 1)}
+	f := &faraway{Listener: mustListen(t), from: make(chan string, 1)}
 	opt.Log, opt.Access.Token = quiet(), NewToken(secretToken)
 	s := New(opt)
 	if err := s.serve(f, func() {}); err != nil {
@@ -66,6 +63,16 @@ func farServer(t *testing.T, opt Options) *faraway {
 		s.Close(ctx)
 	})
 	return f
+}
+
+func mustListen(t *testing.T) net.Listener {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	return ln
 }
 
 // dial comes from an address, and says something. It goes on when the server has
@@ -218,6 +225,82 @@ func TestSilentTLSClientsHoldNobodyUp(t *testing.T) {
 	}
 }
 
+// However many come of one side, the other keeps its places.
+func TestThisMachineAndOthersKeepTheirPlacesApart(t *testing.T) {
+	const far, near = "203.0.113.7", "127.0.0.1"
+	for come, stay := range map[string]string{near: far, far: near} {
+		f := farServer(t, Options{})
+		kept := map[string][]net.Conn{}
+		for from, n := range map[string]int{far: maxConns - placesNear, near: placesNear} {
+			for range n {
+				c := f.dial(t, from, loginHead)
+				if got := whole(t, c); got != ok {
+					t.Fatalf("%s: %q", from, got)
+				}
+				kept[from] = append(kept[from], c)
+			}
+		}
+		for range 2 * maxConns {
+			f.dial(t, come, "")
+		}
+		for i, c := range kept[stay] {
+			io.WriteString(c, loginHead)
+			if got := whole(t, c); got != ok {
+				t.Fatalf("%d of %s, when many of %s had come: %q", i, stay, come, got)
+			}
+		}
+	}
+}
+
+// On the way from the choice to the close nothing may be begun whose answer is lost.
+func TestWhoGivesWayIsNotServedAnyMore(t *testing.T) {
+	l := newConns(&faraway{Listener: mustListen(t)}, quiet())
+	var leaves *heldConn
+	for range maxConns {
+		other, err := l.hold(&heldConn{l: l, waits: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if other != nil {
+			leaves = other
+			break
+		}
+	}
+	if leaves == nil || asked(leaves, false) {
+		t.Errorf("%+v: a request is served on a connection that is being closed", leaves)
+	}
+	for c := range l.held {
+		if c != leaves && !asked(c, false) {
+			t.Error("a request of another is not served")
+		}
+	}
+}
+
+// With TLS the HTTP server has another connection, and it is the same one.
+func TestAConnectionIsFoundUnderTLS(t *testing.T) {
+	l := newConns(&faraway{Listener: mustListen(t)}, quiet())
+	h := &heldConn{Conn: addressed{}, l: l, waits: true, stranger: true}
+	c := shaken{tls.Server(h, new(tls.Config))}
+	asked(c, false)
+	streamed(c)
+	if h.waits || h.stranger || !h.apart {
+		t.Errorf("it is %+v", h)
+	}
+}
+
+// A client of this machine comes from the address that it goes to.
+func TestWhoComesFromTheAddressOfTheListenerIsOfThisMachine(t *testing.T) {
+	own, other := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 9900}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 4711}
+	for _, tc := range []struct {
+		from, to net.Addr
+		want     bool
+	}{{own, own, true}, {other, own, false}, {&net.TCPAddr{IP: net.IPv6loopback}, own, true}} {
+		if got := isNear(addressed{from: tc.from, to: tc.to}); got != tc.want {
+			t.Errorf("%v to %v: %v", tc.from, tc.to, got)
+		}
+	}
+}
+
 // Nobody is cut off in the middle of a request to make room.
 func TestARequestThatIsServedDoesNotGiveWay(t *testing.T) {
 	release, inside := make(chan struct{}), make(chan struct{}, maxConns)
@@ -243,11 +326,7 @@ func TestARequestThatIsServedDoesNotGiveWay(t *testing.T) {
 
 // The HTTP server would never accept again.
 func TestFailuresToAcceptDoNotCloseTheDoor(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &faraway{Listener: ln, from: make(chan string, 1), fail: &net.OpError{Op: "accept", Err: syscall.EMFILE}}
+	f := &faraway{Listener: mustListen(t), from: make(chan string, 1), fail: &net.OpError{Op: "accept", Err: syscall.EMFILE}}
 	s := New(Options{Log: quiet()})
 	if err := s.serve(f, func() {}); err != nil {
 		t.Fatal(err)

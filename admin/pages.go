@@ -49,8 +49,10 @@ func (l scrapeLog) Println(v ...any) {
 func (s *Server) handle(ctx *fasthttp.RequestCtx, g *guard) {
 	stranger := g.admit(ctx)
 	why := g.refuse(&ctx.Request.Header)
-	asked(ctx.Conn(), stranger != "" || why != "")
-	if why != "" {
+	if !asked(ctx.Conn(), stranger != "" || why != "") {
+		ctx.SetConnectionClose()
+		text(ctx, fasthttp.StatusServiceUnavailable, "there are too many connections, and this one has made room for another; nothing was done")
+	} else if why != "" {
 		text(ctx, fasthttp.StatusForbidden, why)
 	} else if stranger != "" {
 		s.refuseLogin(ctx, stranger)

@@ -2,9 +2,9 @@ package configs
 
 import "fmt"
 
-// descriptorBase covers standard streams, the log, event polls and timers, and
-// 64 connections to the admin page.
-const descriptorBase = 128
+// descriptorBase covers standard streams, the log, event polls and timers, and of
+// admin: 64 connections each of its address and its socket, and 100 open pages.
+const descriptorBase = 320
 
 // descriptorsRefused is how many clients that are turned away an address of a
 // listener holds at most, beyond max_clients, while they read why.

@@ -127,12 +127,12 @@ func TestSuggestionsNeedAFewEditsOnly(t *testing.T) {
 
 func TestDescriptorsAreTheSumOfTheBounds(t *testing.T) {
 	c := mustParse(t, base)
-	if n := c.Descriptors(); n != 10000+1250+2*64+64+2+8+128 {
+	if n := c.Descriptors(); n != 10000+1250+2*64+64+2+8+320 {
 		t.Errorf("base needs %d", n)
 	}
 	c = mustParse(t, strings.Replace(base, "127.0.0.1:8080", "[127.0.0.1:8080, unix:/run/a]\n    max_clients: 5", 1)+
 		"    pool: {max_open: 7, reserved: 0}\n  - {name: two, endpoints: [10.0.0.1:80], pool: {max_open: 9, reserved: 1}}\n")
-	if n := c.Descriptors(); n != 5+2*(0+2*64)+7+10+2*8+128 {
+	if n := c.Descriptors(); n != 5+2*(0+2*64)+7+10+2*8+320 {
 		t.Errorf("two backends need %d", n)
 	}
 	if err := c.CheckLimits(uint64(c.Descriptors())); err != nil {

@@ -35,6 +35,9 @@ type dialling struct {
 
 // tell is called in the dialer's goroutine, as lost is, without the lock.
 func (c *conn) tell(s sock.Conn, why reason.Open) {
+	if c.told != nil {
+		panic("BUG: a dial told of two sockets")
+	}
 	if c.opts.OnOpen != nil {
 		c.opts.OnOpen(s, why)
 	}

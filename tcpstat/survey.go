@@ -23,8 +23,8 @@ type BackendPlan struct {
 	Endpoints []Pair
 	// Hidden backends get no Group, but their sockets are nobody else's.
 	Hidden bool
-	// Dialing, if not nil, says how many dials are under way. Their sockets
-	// are in no ledger yet.
+	// Dialing, if not nil, says how many dials are under way whose sockets are
+	// in no ledger yet.
 	Dialing func() int
 }
 
@@ -374,7 +374,7 @@ func (v *Survey) port(p *pairCount, s *Socket, owner Owner) {
 }
 
 // doubt moves as many of the sockets that look like another's to Unknown as
-// there are dials under way: no ledger has them before they succeed.
+// there are dials under way: no ledger has them before they are connected.
 func (b *backendCount) doubt() {
 	n := b.dialing
 	if b.plan.Dialing != nil {

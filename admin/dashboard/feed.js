@@ -42,7 +42,7 @@ export class Feed {
   // A source does not tell why it was refused. Accept has weir refuse as it
   // refuses a source: without a challenge for which the browser asks its user.
   async #refusal() {
-    const answer = await fetch("/api/stream", {method: "HEAD", headers: {Accept: "text/event-stream"}}).catch(() => null);
+    const answer = await fetch("/api/stream", {method: "HEAD", headers: {Accept: "text/event-stream"}, signal: AbortSignal.timeout(5000)}).catch(() => null);
     this.refused = answer?.status === 401;
     if (this.refused) return this.changed();
     setTimeout(() => this.#open(), this.#wait);

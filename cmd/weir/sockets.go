@@ -250,23 +250,22 @@ func (g *graph) judgePorts(f *finding) {
 	if f.report == nil {
 		return
 	}
-	for name, logins := range g.paceByPorts(f) {
-		g.seen.tellPorts(name, group(f.report.Backends, name).Pairs, logins)
+	for _, name := range g.paceByPorts(f) {
+		g.seen.tellPorts(name, group(f.report.Backends, name).Pairs)
 	}
 }
 
-// paceByPorts returns the backends that there are, and whether weir logs in there.
-func (g *graph) paceByPorts(f *finding) map[string]bool {
+// paceByPorts returns the backends that there are.
+func (g *graph) paceByPorts(f *finding) (there []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	there := map[string]bool{}
 	for i := range f.report.Backends {
 		b := &f.report.Backends[i]
 		at := g.backends[b.Name]
 		if at == nil {
 			continue // a reload took it away meanwhile
 		}
-		there[b.Name] = at.database != nil
+		there = append(there, b.Name)
 		worst := tightest(b.Pairs)
 		if f.err != nil || worst == nil {
 			at.governor.ports.Store(0) // what was true a while ago must not bend anything
@@ -290,7 +289,7 @@ func tightest(pairs []tcpstat.PairUse) *tcpstat.PairUse {
 
 // tellPorts logs when an alarm begins and when the last one of a backend ends. It
 // belongs to the goroutine that lists.
-func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse, logins bool) {
+func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse) {
 	i := slices.IndexFunc(pairs, func(p tcpstat.PairUse) bool { return p.Alarm })
 	switch {
 	case i >= 0 && !w.warned[backend]:
@@ -301,7 +300,7 @@ func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse, logins 
 		}
 		w.log.Warn("the local ports towards the backend run out", "backend", backend, "endpoint", p.Dest, "source", p.Source,
 			left, "free", p.Free, "of", p.Ports, "in_use", p.InUse, "time_wait_ours", p.TimeWaitOurs, "time_wait_other", p.TimeWaitOther,
-			"hint", portsHint(p, logins))
+			"hint", portsHint(p))
 	case i < 0 && w.warned[backend]:
 		w.log.Info("the local ports towards the backend are enough again", "backend", backend)
 	}
@@ -312,15 +311,10 @@ func (w *socketWatch) tellPorts(backend string, pairs []tcpstat.PairUse, logins 
 	}
 }
 
-// portsHint says what to do about it. Logins that failed are in no ledger, as they
-// never came to the pool: what they leave counts as another's.
-func portsHint(p *tcpstat.PairUse, logins bool) string {
+// portsHint says what to do about it.
+func portsHint(p *tcpstat.PairUse) string {
 	if p.TimeWaitOther > p.InUse+p.TimeWaitOurs {
-		failed := ""
-		if logins {
-			failed = `logins of weir's that fail leave such connections too: look for "dial failed" in this log; else `
-		}
-		return failed + "another process of this machine opens and closes connections to the same address: let it keep them, or send it through weir; " +
+		return "another process of this machine opens and closes connections to the same address: let it keep them, or send it through weir; " +
 			"net.ipv4.tcp_tw_reuse=1 lends their ports, net.ipv4.ip_local_port_range has the range"
 	}
 	return "widen net.ipv4.ip_local_port_range, lower pool.max_open, or see who else dials this address: ss -tanp dst " + p.Dest.String()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"weir/internal/sock"
 	"weir/internal/testnet"
 	"weir/limiter"
+	"weir/pool"
 	"weir/tcpstat"
 )
 
@@ -257,12 +259,44 @@ func TestTheLogSaysOnceThatABackendHasTooManyAddresses(t *testing.T) {
 	}
 }
 
-func TestFailedLoginsAreNamedWhereWeirLogsIn(t *testing.T) {
-	strange := &tcpstat.PairUse{TimeWaitOther: 9}
-	for _, logins := range []bool{false, true} {
-		if text := portsHint(strange, logins); strings.Contains(text, "dial failed") != logins || !strings.Contains(text, "another process") {
-			t.Errorf("logins %v: %s", logins, text)
+// A connection whose login failed has come about, and has ended once.
+func TestTheEdgesOfAFailedLoginAreThoseOfAConnection(t *testing.T) {
+	at := mustListen(t, nil, "127.0.0.1:0")
+	refused := errors.New("1040 Too many connections")
+	p, err := pool.New(pool.Options{
+		Name: "db", Address: at, MaxOpen: 2, QueueMax: 5, QueueTimeout: time.Second, DialTimeout: time.Second, DialRate: 100, DialConcurrent: 1,
+		Connect: func(ctx context.Context, key string) (sock.Conn, any, error) {
+			if key == "denied" { // without a dial
+				return nil, nil, &pool.KeyError{Err: refused}
+			}
+			c, err := sock.Dial(ctx, at, netip.Addr{})
+			if err != nil {
+				return nil, nil, err
+			}
+			pool.Dialled(ctx, c)(sock.EndBackend(c))
+			return nil, nil, refused
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close(t.Context())
+	for _, key := range []string{"denied", "app"} {
+		if _, err := p.Acquire(t.Context(), key, limiter.ClassDefault); err == nil {
+			t.Fatal("the login did not fail")
 		}
+	}
+	st := p.Stats()
+	m := socketGroup(&tcpstat.Group{}, backendCloses(&st), sideBackend).Edges
+	dialEdges(m, &st)
+	var out uint64
+	for edge, n := range m {
+		if strings.HasPrefix(edge, "established>") {
+			out += n
+		}
+	}
+	if m["closed>syn_sent"] != 2 || m["syn_sent>closed"] != 1 || m["syn_sent>established"] != 1 || out != 1 {
+		t.Errorf("two dials, of which one was connected, made %v", m)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"weir/admin"
+	"weir/internal/reason"
 	"weir/internal/sock"
 	"weir/pool"
 	"weir/tcpstat"
@@ -143,20 +144,18 @@ func (g *graph) socketsStatus(now time.Time) SocketsStatus {
 	return st
 }
 
-// dialEdges: a login that was refused was connected before.
+// dialEdges: a dial whose login failed was connected, and its close is booked as
+// that. Some denials were no dial at all.
 func dialEdges(m map[string]uint64, p *pool.Stats) {
-	var begun, connected, failed uint64
+	var begun, ended uint64
 	for _, n := range p.Opens {
 		begun += n
 	}
-	for r, n := range p.Dials {
-		if r == pool.DialOK || r == pool.DialDenied {
-			connected += n
-		} else {
-			failed += n
-		}
+	for _, n := range p.Dials {
+		ended += n
 	}
-	m["closed>syn_sent"], m["syn_sent>established"], m["syn_sent>closed"] = begun, connected, failed
+	connected := p.Dials[pool.DialOK] + p.Closes[reason.CloseConnect]
+	m["closed>syn_sent"], m["syn_sent>established"], m["syn_sent>closed"] = begun, connected, ended-min(connected, ended)
 }
 
 func socketGroup(found *tcpstat.Group, n closeCounts, side string) SocketGroup {

@@ -44,7 +44,7 @@ const (
 	CloseResized                    // max_open was lowered
 	CloseGeneration                 // the backend's settings changed by a reload
 	CloseDrain                      // weir is stopping, or the backend was removed
-	CloseConnect                    // the dial or the login did not succeed
+	CloseConnect                    // the login did not succeed
 	CloseReserved                   // a kill or a check is over
 	CloseKilled                     // MySQL: a KILL was sent for it, or it was dedicated to a replica
 	CloseNotReset                   // MySQL: what its session left could not be undone

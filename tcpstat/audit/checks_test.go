@@ -200,7 +200,7 @@ var broken = []struct {
 	}},
 	{"accept_queue", Warn, "; 1 handshakes, beside 1,000,000 that were accepted, found a queue full since the network namespace was made, and when is not known", "", func(s *scene) { s.files["proc/self/net/netstat"] = netstat("ListenOverflows 1 ListenDrops 1") }},
 	{"accept_queue", Pass, "; 50 SYNs were dropped for other causes since the network namespace was made, and when is not known", "", func(s *scene) { s.files["proc/self/net/netstat"] = netstat("ListenDrops 50") }},
-	{"accept_queue", Warn, "the queue of [::]:8080 is 128, from before net.core.somaxconn was 4,096", "", func(s *scene) { s.sockets.Listens[0].Limit = 128 }},
+	{"accept_queue", Warn, "the queue of [::]:8080 is 128, though net.core.somaxconn is 4,096", "", func(s *scene) { s.sockets.Listens[0].Limit = 128 }},
 	{"accept_queue", Warn, "the queue of [::]:8080 is 128", "", func(s *scene) { // of two that share a port, the one with nobody in it
 		s.sockets.Listens = append(s.sockets.Listens, Queue{netip.MustParseAddrPort("[::]:8080"), 0, 128})
 	}},

@@ -124,7 +124,7 @@ func (r *result) queues(m *Machine, plan *Plan) {
 			continue
 		}
 		n++
-		if worst == nil || share(q) > share(worst) {
+		if worst == nil || share(q) > share(worst) || worst.Limit == 0 && q.Limit > 0 {
 			worst = q
 		}
 		if q.Limit > 0 && (shortest == nil || q.Limit < shortest.Limit) {
@@ -153,8 +153,8 @@ func (r *result) queues(m *Machine, plan *Plan) {
 		if r.verdict == Pass {
 			r.verdict = Warn
 		}
-		r.found += fmt.Sprintf("; the queue of %s is %s, from before net.core.somaxconn was %s", shortest.Local, many(shortest.Limit), many(most))
-		r.do = "restart weir: a queue's length is that of the time when it was opened; or " + r.do
+		r.found += fmt.Sprintf("; the queue of %s is %s, though net.core.somaxconn is %s", shortest.Local, many(shortest.Limit), many(most))
+		r.do = "if it is weir that listens there, restart it: a queue has the length of the time when it was opened; or " + r.do
 	}
 }
 
