@@ -35,7 +35,7 @@ func (g *guard) refuse(h *fasthttp.RequestHeader) string {
 	if !g.hostAllowed(host) {
 		return "the admin pages are not served under this host name; ask by IP address or as localhost"
 	}
-	if site := h.Peek("Sec-Fetch-Site"); len(site) > 0 && string(site) != "same-origin" && string(site) != "none" {
+	if site := h.Peek("Sec-Fetch-Site"); len(site) > 0 && string(site) != "same-origin" && string(site) != "none" && !link(h) {
 		return "this request was made by another site's page"
 	}
 	if origin := h.Peek("Origin"); len(origin) > 0 {
@@ -45,6 +45,13 @@ func (g *guard) refuse(h *fasthttp.RequestHeader) string {
 		}
 	}
 	return ""
+}
+
+// link says whether a browser opens the dashboard because its user has followed a
+// link: the site that has the link sees nothing of the page.
+func link(h *fasthttp.RequestHeader) bool {
+	path, _, _ := bytes.Cut(h.RequestURI(), []byte("?"))
+	return h.IsGet() && string(path) == "/" && string(h.Peek("Sec-Fetch-Mode")) == "navigate" && string(h.Peek("Sec-Fetch-Dest")) == "document"
 }
 
 func forwarding(key []byte) bool {

@@ -53,6 +53,29 @@ func TestOnlyDirectRequestsUnderOurOwnNameAreServed(t *testing.T) {
 	}
 }
 
+// A wiki or a Grafana panel has a link to the dashboard. What a page of another site
+// asks for itself, or shows in a frame, is refused as before.
+func TestALinkOfAnotherSiteLeadsToTheDashboard(t *testing.T) {
+	base := "http://" + listens(t, "127.0.0.1:0", Options{})
+	tcp := client(t, "tcp", strings.TrimPrefix(base, "http://"))
+	defer tcp.CloseIdleConnections()
+	for _, r := range []struct {
+		method, path, mode, dest string
+		want                     int
+	}{
+		{"GET", "/", "navigate", "document", 200},
+		{"GET", "/?from=wiki", "navigate", "document", 200},
+		{"GET", "/", "navigate", "iframe", 403},
+		{"GET", "/", "cors", "empty", 403},
+		{"GET", "/api/status", "navigate", "document", 403},
+		{"POST", "/", "navigate", "document", 403},
+	} {
+		if status, _, _ := ask(t, tcp, r.method, base+r.path, "Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", r.mode, "Sec-Fetch-Dest", r.dest, "Authorization", "Bearer "+secretToken); status != r.want {
+			t.Errorf("%+v: %d", r, status)
+		}
+	}
+}
+
 func TestWhereClientsLogInAnyHostNameWillDo(t *testing.T) {
 	for name, a := range map[string]*Access{"open": {}, "token": {Token: NewToken("t")}} {
 		g := guard{access: new(atomic.Pointer[Access])}

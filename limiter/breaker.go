@@ -167,6 +167,15 @@ func (b *Breaker) RetryIn(now int64) time.Duration {
 	}
 }
 
+// shut says whether Allow refuses everybody now, and counts one of them.
+func (b *Breaker) shut(now int64) bool {
+	if now >= b.until.Load() {
+		return false
+	}
+	b.refused.Add(1)
+	return true
+}
+
 func (b *Breaker) state() BreakerState { return breakerWord(b.word.Load()).state() }
 
 // locked runs f with mu held, then reports what it changed.

@@ -17,7 +17,7 @@ type Guard struct {
 	Adaptive atomic.Pointer[Adaptive]
 	inFlight atomic.Int64 // those that Begin counted
 
-	served, shed [Classes]atomic.Uint64
+	served, shed, open [Classes]atomic.Uint64
 }
 
 // Door is what a Guard says to a request.
@@ -42,8 +42,7 @@ func (g *Guard) Enter(class Class) (Ticket, Door) {
 		now = Nanos(time.Now())
 		var err error
 		if t, err = g.Breaker.Allow(now); err != nil {
-			g.shed[class.Level()].Add(1)
-			return Ticket{}, DoorOpen
+			return Ticket{}, g.refuse(class, DoorOpen)
 		}
 	}
 	door := DoorPass
@@ -56,10 +55,41 @@ func (g *Guard) Enter(class Class) (Ticket, Door) {
 	}
 	if door != DoorPass {
 		t.Done(now, Ignored)
-		g.shed[class.Level()].Add(1)
-		return Ticket{}, door
+		return Ticket{}, g.refuse(class, door)
 	}
 	return t, DoorPass
+}
+
+// Look is for a request that has more to send before it can Enter: what it says,
+// unless DoorPass, Enter would say, and nothing needs to be sent. It counts as Enter
+// does.
+func (g *Guard) Look(class Class) Door {
+	if g == nil {
+		return DoorPass
+	}
+	e := g.Ladder.Effect()
+	if g.Breaks.Load() && !(e.ByHand && e.Refuse == RefuseAll) && g.Breaker.state() != BreakerClosed {
+		if !g.Breaker.shut(Nanos(time.Now())) {
+			return DoorPass // it may be a probe
+		}
+		return g.refuse(class, DoorOpen)
+	}
+	switch {
+	case e.Refuse == RefuseAll:
+		return g.refuse(class, DoorOpen)
+	case class.Level() > int(e.LowestClass):
+		return g.refuse(class, DoorClass)
+	}
+	return DoorPass
+}
+
+func (g *Guard) refuse(class Class, door Door) Door {
+	if door == DoorOpen {
+		g.open[class.Level()].Add(1)
+	} else {
+		g.shed[class.Level()].Add(1)
+	}
+	return door
 }
 
 // Failed tells the breaker of a failure at now that came after the ticket's Done.
@@ -85,12 +115,13 @@ func (g *Guard) Shed(class Class) {
 	}
 }
 
-// Counts are the requests so far, by Class.Level.
-func (g *Guard) Counts() (served, shed [Classes]uint64) {
+// Counts are the requests so far, by Class.Level. Those of open were turned away
+// because the backend is left alone, which says nothing of the load.
+func (g *Guard) Counts() (served, shed, open [Classes]uint64) {
 	for i := range served {
-		served[i], shed[i] = g.served[i].Load(), g.shed[i].Load()
+		served[i], shed[i], open[i] = g.served[i].Load(), g.shed[i].Load(), g.open[i].Load()
 	}
-	return served, shed
+	return served, shed, open
 }
 
 // Begin counts a request that has got its connection, where Adaptive wants to know

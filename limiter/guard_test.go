@@ -22,8 +22,8 @@ func TestAGuardAsksTheBreakerOnlyWhereItIsOn(t *testing.T) {
 	if _, door := g.Enter(3); door != DoorOpen {
 		t.Errorf("on: %v", door)
 	}
-	if served, shed := g.Counts(); served != [Classes]uint64{} || shed != [Classes]uint64{3: 1} {
-		t.Errorf("%v %v", served, shed)
+	if served, shed, open := g.Counts(); served != [Classes]uint64{} || shed != [Classes]uint64{} || open != [Classes]uint64{3: 1} {
+		t.Errorf("%v %v %v", served, shed, open)
 	}
 }
 
@@ -55,8 +55,8 @@ func TestAModeByHandShutsTheDoor(t *testing.T) {
 	}
 	ticket.Done(now, Succeeded)
 	g.Served(1)
-	if served, shed := g.Counts(); served != [Classes]uint64{1: 1} || shed != [Classes]uint64{1: 3} {
-		t.Errorf("%v %v", served, shed)
+	if served, shed, open := g.Counts(); served != [Classes]uint64{1: 1} || shed != [Classes]uint64{} || open != [Classes]uint64{1: 3} {
+		t.Errorf("%v %v %v", served, shed, open)
 	}
 }
 
@@ -69,7 +69,7 @@ func TestAStarvedClassIsTurnedAwayAtTheDoor(t *testing.T) {
 			g.Shed(4)
 		}
 		now += int64(ModeTick)
-		served, shed := g.Counts()
+		served, shed, _ := g.Counts()
 		g.Ladder.Tick(now, Signals{Target: 5 * time.Millisecond, LeastDelay: 20 * time.Millisecond, Waiting: 9, InFlightMax: 10, Served: served, Shed: shed})
 	}
 	if _, door := g.Enter(4); door != DoorClass {
@@ -89,4 +89,45 @@ func TestNoGuardLetsEverythingThrough(t *testing.T) {
 	ticket.Done(0, Failed)
 	g.Served(3)
 	g.Shed(3)
+}
+
+// Where the body is still to come nobody needs to send it for nothing.
+func TestALookSaysWhatTheDoorWouldSay(t *testing.T) {
+	g := newGuard()
+	g.Breaks.Store(true)
+	now := Nanos(time.Now())
+	for _, row := range []struct {
+		name string
+		set  func()
+		want Door
+	}{
+		{"closed", func() {}, DoorPass},
+		{"open", func() { g.Breaker.Force(now, BreakerForceOpen) }, DoorOpen},
+		{"closed again", func() { g.Breaker.Force(now, BreakerForceClosed); g.Breaker.Force(now, BreakerAuto) }, DoorPass},
+		{"by hand", func() { g.Ladder.Force(now, ModeOpen) }, DoorOpen},
+		{"released", func() { g.Ladder.Release(now) }, DoorPass},
+	} {
+		row.set()
+		if got := g.Look(2); got != row.want {
+			t.Errorf("%s: look says %v, want %v", row.name, got, row.want)
+		}
+		ticket, got := g.Enter(2)
+		ticket.Done(now, Ignored)
+		if got != row.want {
+			t.Errorf("%s: the door says %v, want %v", row.name, got, row.want)
+		}
+	}
+	if _, shed, open := g.Counts(); shed != [Classes]uint64{} || open != [Classes]uint64{2: 4} {
+		t.Errorf("%v %v", shed, open)
+	}
+	// When it has been open for long enough one may try, with what it has to send.
+	ago := now - int64(time.Minute)
+	for range 20 {
+		if ticket, err := g.Breaker.Allow(ago); err == nil {
+			ticket.Done(ago, Failed)
+		}
+	}
+	if got := g.Look(2); got != DoorPass || g.Breaker.Stats(now).State == BreakerClosed {
+		t.Errorf("who may be a probe is told %v in %v", got, g.Breaker.Stats(now).State)
+	}
 }

@@ -110,4 +110,23 @@ backends: [{name: api, endpoints: ["%s"], queue: {target: 5ms}, limits: {in_flig
 	if m := v.Ladder.Stats(now).Mode; m != limiter.ModeNormal {
 		t.Errorf("mode %v when all is over", m)
 	}
+
+	// Those who are turned away because the backend is left alone are no load on it.
+	if err := v.Ladder.Force(now, limiter.ModeOpen); err != nil {
+		t.Fatal(err)
+	}
+	for range 30 {
+		for range 10 {
+			v.Enter(3)
+		}
+		now += int64(limiter.ModeTick)
+		v.tick(now)
+	}
+	v.Ladder.Release(now)
+	if m := v.Ladder.Stats(now).Mode; m != limiter.ModeNormal {
+		t.Errorf("mode %v after open", m)
+	}
+	if _, shed, _ := v.status(); shed[3] != 30*20+30*10 {
+		t.Errorf("%v are shown as shed", shed)
+	}
 }

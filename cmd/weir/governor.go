@@ -95,7 +95,7 @@ func (v *governor) tick(now int64) {
 	s := limiter.Signals{DialsWaiting: st.DialsWaiting, PortsUsed: math.Float64frombits(v.ports.Load()), Waiting: st.Waiting, Target: v.target, InFlightMax: st.InFlightMax}
 	if v.target > 0 { // without it a queue is as long as it may be, and nothing is made of that
 		s.LeastDelay = st.Delay
-		s.Served, s.Shed = v.Counts()
+		s.Served, s.Shed, _ = v.Counts()
 	}
 	if v.Breaks.Load() {
 		s.Breaker = v.Breaker.Stats(now).State
@@ -186,9 +186,9 @@ func (v *governor) status() (inFlightMax int, shed map[int]uint64, m ModeStatus)
 		m.Breaker, m.BreakerFor = b.State.String(), b.RetryIn.Seconds()
 	}
 	shed = map[int]uint64{}
-	_, all := v.Counts()
+	_, all, alone := v.Counts()
 	for class, n := range all {
-		if n > 0 {
+		if n += alone[class]; n > 0 {
 			shed[class] = n
 		}
 	}

@@ -34,7 +34,8 @@ type Next struct {
 	// parked session, so it should be small.
 	State any
 	// Unread leaves what the client sends in the socket meanwhile: see unread.go.
-	Unread bool
+	// Ahead says that some of it was read already, and waits in State.
+	Unread, Ahead bool
 }
 
 // Handler serves clients.

@@ -48,6 +48,7 @@ type slot struct {
 	held  bool // parked
 	inSet bool // its descriptor is in the epoll set, disarmed unless parked
 	deaf  bool // what comes does not wake it
+	ahead bool // and its FIN neither
 }
 
 // expirySlack is how much later than its time a silent client may be closed,
@@ -115,11 +116,28 @@ func (p *Poller) run() {
 // event of an earlier life of the descriptor finds another generation.
 func (p *Poller) ready(fd int32, gen uint32) {
 	p.mu.Lock()
+	if p.sends(fd, gen) {
+		p.mu.Unlock()
+		return
+	}
 	c := p.take(fd, gen)
 	p.mu.Unlock()
 	if c != nil {
 		c.slot.lot.l.resume(c, WakeReadable)
 	}
+}
+
+// sends says whether a client that is left unread has closed its side behind
+// requests that are still to be read, and lets it wait on; p.mu is held.
+func (p *Poller) sends(fd int32, gen uint32) bool {
+	if int(fd) >= len(p.byFD) {
+		return false
+	}
+	c := p.byFD[fd]
+	if c == nil || c.slot.gen != gen || !c.slot.deaf || peek(uintptr(fd)) != Readable {
+		return false
+	}
+	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_MOD, int(fd), &unix.EpollEvent{Events: unix.EPOLLONESHOT, Fd: fd, Pad: int32(gen)}) == nil
 }
 
 // take removes a parked client; p.mu is held.
@@ -198,8 +216,11 @@ func (p *Poller) add(lot *lot, c *rawConn, state any) error {
 	// The lock is held over the system call: the client may wake before the
 	// call returns, and nobody may close its descriptor until then.
 	events := uint32(unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLONESHOT)
-	if c.slot.deaf { // the kernel reports resets all the same (epoll_ctl(2), EPOLLERR and EPOLLHUP)
+	switch { // the kernel reports resets all the same (epoll_ctl(2), EPOLLERR and EPOLLHUP)
+	case c.slot.deaf && c.slot.ahead:
 		events = unix.EPOLLONESHOT
+	case c.slot.deaf:
+		events = unix.EPOLLRDHUP | unix.EPOLLONESHOT
 	}
 	err := unix.EpollCtl(p.fd, op, int(fd), &unix.EpollEvent{Events: events, Fd: fd, Pad: int32(gen)})
 	if err != nil {
@@ -229,7 +250,7 @@ func (l *Listener) lotFor(wait time.Duration) *lot {
 // should be ended: the listener drains, or the kernel had no room.
 func (l *Listener) park(c *rawConn, next Next) bool {
 	lot := l.lotFor(next.Park)
-	c.slot.deaf = next.Unread
+	c.slot.deaf, c.slot.ahead = next.Unread, next.Ahead
 	if c.poll.Load() != nil {
 		if c.slot.inSet {
 			unix.EpollCtl(lot.p.fd, unix.EPOLL_CTL_DEL, int(c.fd), nil)

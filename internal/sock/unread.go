@@ -5,7 +5,8 @@ import "time"
 // A handler may leave a parked client unread (Next.Unread): what it sends stays in
 // the socket until Park is over, and then it wakes with WakeExpired. One that
 // sends more than it may is held back by its own window, and costs nothing
-// meanwhile. A reset wakes it at once on the raw path. Park is rounded up by a
+// meanwhile. On the raw path a reset wakes it at once, and so does a FIN behind
+// which nothing waits: it has left. Park is rounded up by a
 // tenth or so, to a minute at most. A quarter of MaxClients, and MaxRefused, may
 // be left unread at one time; one more waits as if Unread were not set.
 

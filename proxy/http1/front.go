@@ -191,16 +191,16 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 			return sock.Next{}
 		}
 	case sock.WakeFull, sock.WakeAccepted:
-		k := fault.None
+		k, wait := fault.None, time.Duration(0)
 		if len(set.Allow) > 0 && peer.IsValid() && !behind && !contains(set.Allow, peer) {
 			k = fault.NotAllowed
 		} else if w == sock.WakeFull {
 			k = fault.MaxClients
 		} else {
-			k = set.Connections.Enter(c)
+			k, wait = set.Connections.Enter(c)
 		}
 		if k != fault.None {
-			f.turnAway(l, c, w, k, set, graceful)
+			f.turnAway(l, c, w, k, wait, set, graceful)
 			return sock.Next{}
 		}
 	}
@@ -220,10 +220,14 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 	return next
 }
 
-// turnAway answers a client whose request is not read.
-func (f *Front) turnAway(l *sock.Listener, c sock.Conn, w sock.Wake, k fault.Kind, set *Settings, graceful bool) {
+// turnAway answers a client whose request is not read. wait, unless 0, is after how
+// long it may come again.
+func (f *Front) turnAway(l *sock.Listener, c sock.Conn, w sock.Wake, k fault.Kind, wait time.Duration, set *Settings, graceful bool) {
 	f.stats.refused.count(k)
 	ending, wrote, text := sock.EndRefused, 0, k.Response(true)
+	if wait > 0 {
+		text = k.Answer().Append(nil, fault.Close, appendRetryAfter(nil, wait))
+	}
 	gone, hold := l.Refuse(w)
 	if hold {
 		c.WriteWithin(time.Second)

@@ -85,9 +85,7 @@ func (s *session) over(l *overlimit.Limit, v limiter.Verdict, wait time.Duration
 		s.body.done = false
 	}
 	after := ceilSeconds(wait)
-	s.lines = append(s.lines[:0], "Retry-After: "...)
-	s.lines = strconv.AppendInt(s.lines, max(after, 1)+rand.Int64N(retrySpread), 10)
-	s.lines = append(s.lines, "\r\n"...)
+	s.lines = appendRetryAfter(s.lines[:0], wait)
 	if v == limiter.OverPerRate {
 		s.lines = appendRateLimit(s.lines, l.By.Name(), l.Gate.Options().PerRate, 0, after)
 		if s.patience.Refuse() {
@@ -100,6 +98,12 @@ func (s *session) over(l *overlimit.Limit, v limiter.Verdict, wait time.Duration
 	keep = s.writeFault(k, k.Answer(), s.lines)
 	s.logEnd(k.String(), took)
 	return keep
+}
+
+func appendRetryAfter(b []byte, wait time.Duration) []byte {
+	b = append(b, "Retry-After: "...)
+	b = strconv.AppendInt(b, max(ceilSeconds(wait), 1)+rand.Int64N(retrySpread), 10)
+	return append(b, "\r\n"...)
 }
 
 // retrySpread spreads Retry-After, so that those who are refused together do not

@@ -36,10 +36,13 @@ func newGate(t *testing.T, o limiter.GateOptions) *limiter.Gate {
 }
 
 // limited is a rig whose listener has these limits, before a backend that counts.
-func limited(t *testing.T, o limiter.GateOptions, by limiter.KeyBy) (*rig, *testnet.Backend) {
+func limited(t *testing.T, o limiter.GateOptions, by limiter.KeyBy, more ...func(*http1.Settings)) (*rig, *testnet.Backend) {
 	be := testnet.NewBackend(t, sends(okAnswer))
 	r := newRig(t, rigOptions{backend: be.Addr().String(), settings: func(s *http1.Settings) {
 		s.Limit = overlimit.Limit{Gate: newGate(t, o), By: by, Name: "listeners[web]"}
+		for _, f := range more {
+			f(s)
+		}
 	}})
 	return r, be
 }
@@ -366,8 +369,34 @@ func TestConnectionsOfOneClientAreOpenedAtARate(t *testing.T) {
 		c.Close()
 	}
 	c := r.client()
-	if got := c.answer("GET"); got.status != 429 || got.get("X-Weir-Reason") != "connection_rate" {
+	got := c.answer("GET")
+	if got.status != 429 || got.get("X-Weir-Reason") != "connection_rate" {
 		t.Errorf("%q", got.head)
 	}
+	// The next one may come in an hour.
+	if after, err := strconv.Atoi(got.get("Retry-After")); err != nil || after < 3590 || after > 3603 {
+		t.Errorf("Retry-After is %q", got.get("Retry-After"))
+	}
 	c.closed()
+}
+
+// It was left unread for an hour, and leaves.
+func TestAClientThatLeavesWhileItIsLeftUnreadGivesItsPlaceBack(t *testing.T) {
+	counts := new(limiter.Counts)
+	r, _ := limited(t, limiter.GateOptions{PerRate: hourly(t, 1)}, byClient, func(s *http1.Settings) {
+		s.Connections = overlimit.Connections{All: counts, PerClient: 1, By: byClient}
+	})
+	c := r.client()
+	c.kept()
+	for range 3 {
+		if a := c.ask("/"); a.status != 429 {
+			t.Fatalf("%q", a.head)
+		}
+	}
+	testnet.WaitFor(t, testWait, "its socket is left unread", func() bool { return r.l.Stats().Unread == 1 })
+	c.Close()
+	if !rawPath {
+		return // there it is known when its time is over
+	}
+	testnet.WaitFor(t, testWait, "its place is free", func() bool { return counts.Stats().Open == 0 && r.l.Stats().Unread == 0 })
 }

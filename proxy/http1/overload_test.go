@@ -75,6 +75,38 @@ func TestMoreImportantRequestsGoFirst(t *testing.T) {
 	}
 }
 
+// What would be refused in any case is not asked for.
+func TestABodyIsNotWaitedForWhereTheBackendIsLeftAlone(t *testing.T) {
+	be, tp := recording(t, sends(okAnswer))
+	guard := newGuard()
+	r := newRig(t, rigOptions{backend: be.Addr().String(), settings: func(s *http1.Settings) { s.Routes[0].Backend.Guard = guard }})
+	if err := guard.Ladder.Force(limiter.Nanos(time.Now()), limiter.ModeOpen); err != nil {
+		t.Fatal(err)
+	}
+	for _, tc := range []struct {
+		fields, body string
+		kept         bool
+	}{
+		{"Content-Length: 50000", "only this", false},
+		{"Content-Length: 50000\r\nExpect: 100-continue", "", false},
+		{"Transfer-Encoding: chunked", "5\r\nhello\r\n", false},
+		{"Content-Length: 4", "that", true},
+		{"Transfer-Encoding: chunked", "5\r\nhello\r\n0\r\n\r\n", true},
+	} {
+		c := r.client()
+		c.send("POST / HTTP/1.1\r\nHost: a\r\n" + tc.fields + "\r\n\r\n" + tc.body)
+		if a := c.answer("POST"); a.status != 503 || a.get("X-Weir-Reason") != "breaker_open" || (a.get("Connection") != "close") != tc.kept {
+			t.Errorf("%s, %q: %q", tc.fields, tc.body, a.head)
+		}
+	}
+	if got := tp.all(); got != "" {
+		t.Errorf("the backend got %q", got)
+	}
+	if _, shed, open := guard.Counts(); shed != [limiter.Classes]uint64{} || open != [limiter.Classes]uint64{3: 5} {
+		t.Errorf("counted: %v, %v", shed, open)
+	}
+}
+
 func TestOthersCannotSayHowImportantTheyAre(t *testing.T) {
 	be, tp := recording(t, sends(okAnswer))
 	r := newRig(t, rigOptions{backend: be.Addr().String(), settings: func(s *http1.Settings) {

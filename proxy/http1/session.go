@@ -161,6 +161,7 @@ func (s *session) rest() (next sock.Next, ok bool) {
 	}
 	next = sock.Next{Park: hold, State: statesServed[overlimit.Spent], Unread: true}
 	if s.in.len() > 0 {
+		next.Ahead = true
 		next.State, s.in = &pipelined{s.in.fit(headSize, s.front.budget)}, nil
 	}
 	return next, true
@@ -307,6 +308,14 @@ func (s *session) serve() (keep bool) {
 
 // admitted serves a request that is within its limits.
 func (s *session) admitted() (keep bool) {
+	if !s.body.done {
+		if door := s.route.Backend.Guard.Look(s.class); door != limiter.DoorPass {
+			if s.body.check() != fault.None {
+				s.body.done = false
+			}
+			return s.refuse(closedDoors[door], nil)
+		}
+	}
 	if k := s.body.readAhead(); k != fault.None {
 		if k == fault.ClientGone {
 			s.count(k)

@@ -133,7 +133,7 @@ func (f *Front) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) soc
 		case w == sock.WakeFull:
 			kind = fault.MaxClients
 		default:
-			kind = set.Connections.Enter(c)
+			kind, _ = set.Connections.Enter(c)
 		}
 		if kind != fault.None {
 			f.turnAway(l, c, w, kind, set)

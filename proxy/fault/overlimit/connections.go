@@ -19,33 +19,34 @@ type Connections struct {
 	By        limiter.KeyBy
 }
 
-// Enter counts a new connection, or says why it is not let in. It sets c's tag.
-func (x *Connections) Enter(c sock.Conn) fault.Kind {
+// Enter counts a new connection, or says why it is not let in, and after how long
+// one may be. It sets c's tag.
+func (x *Connections) Enter(c sock.Conn) (k fault.Kind, wait time.Duration) {
 	peer := c.RemoteAddr().Addr()
 	if x.All == nil || !peer.IsValid() {
-		return fault.None
+		return fault.None, 0
 	}
 	key := limiter.KeyOfAddr(peer, x.By.IPv4, x.By.IPv6) ^ x.Listener
 	if key == 0 { // which is no tag
 		key = 1
 	}
 	if x.Rate != nil {
-		if _, ok := x.Rate.Take(key, limiter.Nanos(time.Now())); !ok {
-			return fault.ConnectionRate
+		if wait, ok := x.Rate.Take(key, limiter.Nanos(time.Now())); !ok {
+			return fault.ConnectionRate, wait
 		}
 	}
 	most := x.PerClient
 	if most == 0 {
 		if x.Rate == nil {
-			return fault.None
+			return fault.None, 0
 		}
 		most = math.MaxInt // counted for a reload that sets a bound
 	}
 	if !x.All.Enter(key, most) {
-		return fault.ClientConnections
+		return fault.ClientConnections, 0
 	}
 	c.SetTag(uint64(key))
-	return fault.None
+	return fault.None, 0
 }
 
 // Leave is for a connection that has ended, whether it was counted or not. It
