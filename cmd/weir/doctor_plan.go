@@ -24,13 +24,17 @@ func planOf(c *configs.Config) *audit.Plan {
 		p.Listeners = append(p.Listeners, audit.Listener{Name: "admin", Port: port})
 	}
 	for _, b := range c.Backends {
+		open := b.Pool.MaxOpen
+		if b.Protocol == configs.ProtocolMySQL {
+			open += b.Pool.Reserved // http has no use for it
+		}
 		for _, e := range b.Endpoints {
 			if e.Address.Network() != "tcp" {
 				continue
 			}
 			p.Backends = append(p.Backends, audit.Backend{
 				Name: b.Name, Endpoint: e.Address.Target(), Source: b.SourceAddr(), Loopback: onLoopback(e.Address),
-				MaxOpen: b.Pool.MaxOpen + b.Pool.Reserved, DialRate: b.Dial.Rate.PerSecond(), IdleTimeout: b.Pool.IdleTimeout,
+				MaxOpen: open, DialRate: b.Dial.Rate.PerSecond(), IdleTimeout: b.Pool.IdleTimeout,
 			})
 		}
 	}

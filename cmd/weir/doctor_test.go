@@ -18,9 +18,11 @@ func TestAPlanIsWhatTheConfigurationCanNeed(t *testing.T) {
 listeners:
   - {name: web, protocol: http, address: ["127.0.0.1:8080", "[::1]:8081", "unix:/run/web.sock"], backend: api, max_clients: 100}
   - {name: db, protocol: mysql, address: "127.0.0.1:3306", backend: orders, close: graceful}
+  - {name: db2, protocol: mysql, address: "127.0.0.1:3307", backend: stock, close: graceful}
 backends:
   - {name: api, endpoints: ["localhost:9001"], source: 127.0.0.5, pool: {max_open: 10, reserved: 2, idle_timeout: 7s}, dial: {rate: 90/m}}
   - {name: orders, endpoints: ["unix:/run/db.sock"], users: [{name: app, password: x}]}
+  - {name: stock, endpoints: ["10.0.0.5:3306"], users: [{name: app, password: x}], pool: {max_open: 20, reserved: 3, idle_timeout: 9s}, dial: {rate: 2/s}}
 admin: {address: "127.0.0.1:9900"}
 `))
 	if err != nil {
@@ -31,9 +33,13 @@ admin: {address: "127.0.0.1:9900"}
 		{Name: "web", Port: 8080, MaxClients: 100, Quiet: true},
 		{Name: "web", Port: 8081, MaxClients: 100, Quiet: true},
 		{Name: "db", Port: 3306, MaxClients: 10000},
+		{Name: "db2", Port: 3307, MaxClients: 10000},
 		{Name: "admin", Port: 9900},
 	}
-	wantBackends := []audit.Backend{{Name: "api", Endpoint: "localhost:9001", Source: netip.MustParseAddr("127.0.0.5"), Loopback: true, MaxOpen: 12, DialRate: 1.5, IdleTimeout: 7 * time.Second}}
+	wantBackends := []audit.Backend{
+		{Name: "api", Endpoint: "localhost:9001", Source: netip.MustParseAddr("127.0.0.5"), Loopback: true, MaxOpen: 10, DialRate: 1.5, IdleTimeout: 7 * time.Second}, // http has no use for reserved ones
+		{Name: "stock", Endpoint: "10.0.0.5:3306", MaxOpen: 23, DialRate: 2, IdleTimeout: 9 * time.Second},
+	}
 	if !slices.Equal(p.Listeners, wantListeners) || !slices.Equal(p.Backends, wantBackends) || p.Descriptors != c.Descriptors() {
 		t.Errorf("got %+v", p)
 	}
@@ -87,5 +93,20 @@ func TestDoctorsTextFitsATerminal(t *testing.T) {
 	}
 	if strings.Contains(text, "not here") || strings.Count(text, "far apart") != 1 {
 		t.Errorf("another place's remedy, or a doubt where there is none:\n%s", text)
+	}
+}
+
+// A version that is hidden leaves no hole in the first line.
+func TestDoctorSaysThatTheKernelsVersionIsHidden(t *testing.T) {
+	for kernel, want := range map[string]string{
+		"6.18": "Linux 6.18, container; by",
+		"":     "Linux of a version that is hidden (/proc/sys/kernel/osrelease), container; by",
+	} {
+		r := aReport()
+		r.Kernel, r.Place = kernel, audit.Container
+		var out strings.Builder
+		if err := printDoctorText(&out, r, false); err != nil || !strings.HasPrefix(out.String(), want) {
+			t.Errorf("%q: %v, %.100s", kernel, err, out.String())
+		}
 	}
 }

@@ -35,7 +35,11 @@ func printDoctorText(w io.Writer, r *doctorReport, colour bool) error {
 	if r.Config != "" {
 		by = "by what " + r.Config + " can need"
 	}
-	fmt.Fprintf(out, "Linux %s, %s; %s\n\n", r.Kernel, r.Place, by)
+	kernel := r.Kernel
+	if kernel == "" {
+		kernel = "of a version that is hidden (/proc/sys/kernel/osrelease)"
+	}
+	fmt.Fprintf(out, "Linux %s, %s; %s\n\n", kernel, r.Place, by)
 	for _, v := range verdicts {
 		for _, f := range r.Findings {
 			if f.Verdict == v {

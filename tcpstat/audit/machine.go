@@ -119,6 +119,27 @@ func (m *Machine) there(key string) bool {
 	return err == nil
 }
 
+// shown says whether anything of net.ipv4 is to be seen. Every Linux has it, so
+// that without it settings are hidden, and none can be said to be missing.
+func (m *Machine) shown() bool {
+	const dir = "proc/sys/net/ipv4"
+	f, err := m.FS.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	d, ok := f.(fs.ReadDirFile)
+	if !ok {
+		return false
+	}
+	all, _ := d.ReadDir(1) // an empty directory may be mounted over it
+	return len(all) > 0
+}
+
+// lacks says whether err, of reading a setting, means that this kernel does not
+// have it.
+func (m *Machine) lacks(err error) bool { return errors.Is(err, fs.ErrNotExist) && m.shown() }
+
 // groupFiles says where a group of counters is.
 var groupFiles = map[string]string{"Tcp": "proc/self/net/snmp", "TcpExt": "proc/self/net/netstat", "MPTcpExt": "proc/self/net/netstat"}
 

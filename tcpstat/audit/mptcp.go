@@ -1,9 +1,7 @@
 package audit
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 
 	"weir/tcpstat"
 )
@@ -22,7 +20,7 @@ const (
 func mptcp(m *Machine, _ *Plan) result {
 	const key = "net.mptcp.enabled" // Documentation/networking/mptcp-sysctl.rst
 	n, err := m.number(key)
-	if errors.Is(err, fs.ErrNotExist) {
+	if m.lacks(err) {
 		return result{verdict: Pass, found: "not of this kernel: every connection is plain TCP", wanted: "0 or 1"}
 	}
 	if err != nil {

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"net/netip"
-	"slices"
 	"time"
 )
 
@@ -42,42 +41,6 @@ func (b *Backend) addresses(p *Plan) []netip.AddrPort {
 		return []netip.AddrPort{a}
 	}
 	return p.Resolved[b.Endpoint]
-}
-
-// timeWait is how long a TIME_WAIT lasts: TCP_TIMEWAIT_LEN of include/net/tcp.h.
-const timeWait = 60
-
-// demand is what all backends on one endpoint, from one source, ask of the local
-// ports towards it. What the kernel chooses as a source counts as one more.
-type demand struct {
-	endpoint string
-	source   netip.Addr
-	open     int64 // at one time
-	worst    int64 // if besides all dials of a minute leave a TIME_WAIT here
-}
-
-// demands returns one entry for each endpoint and source, the greatest first.
-func (p *Plan) demands() []demand {
-	var out []demand
-	for _, b := range p.Backends {
-		i := slices.IndexFunc(out, func(d demand) bool { return d.endpoint == b.Endpoint && d.source == b.Source })
-		if i < 0 {
-			i = len(out)
-			out = append(out, demand{endpoint: b.Endpoint, source: b.Source})
-		}
-		out[i].open += int64(b.MaxOpen)
-		out[i].worst += int64(b.MaxOpen) + int64(b.DialRate*timeWait)
-	}
-	slices.SortStableFunc(out, func(a, b demand) int { return int(b.worst - a.worst) })
-	return out
-}
-
-// name is how messages call it.
-func (d *demand) name() string {
-	if !d.source.IsValid() {
-		return d.endpoint
-	}
-	return d.endpoint + " from " + d.source.String()
 }
 
 // clients is how many connections all listeners may hold.

@@ -16,15 +16,6 @@ import (
 const (
 	rangeKey    = "net.ipv4.ip_local_port_range"
 	reservedKey = "net.ipv4.ip_local_reserved_ports"
-
-	// wideRange is what is proposed: it begins above the ports that services
-	// listen on by habit, and its ends differ in parity.
-	wideRange = "10240 65535"
-
-	// fewPorts is where a range without a configuration to judge it by looks
-	// narrowed: the kernel's own has 28,232.
-	fewPorts = 16384
-	tooFew   = 1024
 )
 
 // portRange is the range that connect() takes ports from, reserved or not.
@@ -76,46 +67,6 @@ func (m *Machine) LocalPorts() (*tcpstat.LocalPorts, error) {
 	return p, nil
 }
 
-func portBudget(m *Machine, plan *Plan) result {
-	p, err := m.ports()
-	if err != nil {
-		return unknown(err)
-	}
-	n := int64(p.Count)
-	widen := set(rangeKey, wideRange)
-	if plan == nil {
-		r := result{verdict: Pass, found: many(n) + " ports for each destination", wanted: "at least " + many(fewPorts), set: widen,
-			do: "give -config FILE to have it judged by what the configuration can need"}
-		if n < fewPorts {
-			r.verdict = Warn
-			r.found += fmt.Sprintf(", %s of the kernel's own 28,232", part(n, 28232))
-		}
-		if n < tooFew {
-			r.verdict = Fail
-		}
-		return r
-	}
-	all := plan.demands()
-	if len(all) == 0 {
-		return result{verdict: Pass, found: many(n) + " ports for each destination, and no backend that is reached over TCP", wanted: "none"}
-	}
-	d := all[0]
-	r := result{verdict: Pass, set: widen,
-		found:  fmt.Sprintf("%s ports for each destination; %s needs %s, at worst %s", many(n), d.name(), many(d.open), many(d.worst)),
-		wanted: fmt.Sprintf("more than %s", many(d.worst)),
-		do:     "or lower pool.max_open and dial.rate, or add an endpoint: each has the whole range for itself"}
-	switch {
-	case d.open > n:
-		r.verdict = Fail
-	case d.worst > n || d.open > n/2:
-		r.verdict = Warn
-		if d.worst <= n {
-			r.wanted = fmt.Sprintf("at least %s, as connect() is slower from half on", many(2*d.open))
-		}
-	}
-	return r
-}
-
 // Shares of the range: at half the fast half is gone, and 15 % are little time.
 const (
 	portsHalf = 50
@@ -131,7 +82,8 @@ func portsNow(m *Machine, plan *Plan) result {
 		return unknown(err)
 	}
 	n := int64(p.Count)
-	r := result{verdict: Pass, wanted: fmt.Sprintf("less than %d %% in use", portsHalf), set: set(rangeKey, wideRange),
+	widen, words := m.widen(plan)
+	r := result{verdict: Pass, wanted: fmt.Sprintf("less than %d %% in use", portsHalf), set: widen,
 		do: "reuse connections: send the traffic through a pool, and let the other side close first"}
 	t, unseen := fullest(m.Sockets, plan)
 	if t == nil {
@@ -159,12 +111,25 @@ func portsNow(m *Machine, plan *Plan) result {
 	if 2*int64(t.TimeWait) >= used && p.Reuse != 1 && p.Timestamps && !t.Remote.Addr().IsLoopback() {
 		r.do += "; until then net.ipv4.tcp_tw_reuse=1 gives a port out again that has been in TIME_WAIT for a second, if the other end sends timestamps too and no NAT is between that several hosts share"
 	}
+	r.do += words
 	r.full(used, n, portsHalf, portsLast)
 	return r
 }
 
-// namesShown bounds how many names are told that have no address.
+// namesShown bounds how many names are told of a kind.
 const namesShown = 3
+
+// few writes the first of the names, and how many there are besides.
+func few(names []string) string {
+	n := len(names)
+	if n <= namesShown {
+		return clip(strings.Join(names, ", "))
+	}
+	return clip(strings.Join(names[:namesShown], ", ")) + fmt.Sprintf(" and %s more", many(n-namesShown))
+}
+
+// noAddress says which names could not be judged by their addresses.
+func noAddress(names []string) string { return "no address is known for " + few(names) }
 
 // fullest returns the destination with the most ports in use, of those in the
 // plan if there is one, else of all; nil if there is none. unseen says which names
@@ -181,17 +146,14 @@ func fullest(s *Sockets, plan *Plan) (t *Tuple, unseen string) {
 	for _, b := range plan.Backends {
 		all := b.addresses(plan)
 		for _, a := range all {
-			wanted[tcpstat.Pair{Source: b.Source, Dest: netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())}] = true
+			wanted[tcpstat.Pair{Source: b.Source.Unmap(), Dest: netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())}] = true
 		}
 		if len(all) == 0 && !slices.Contains(names, b.Endpoint) {
 			names = append(names, b.Endpoint)
 		}
 	}
-	if n := len(names); n > 0 {
-		unseen = "no address is known for " + clip(strings.Join(names[:min(n, namesShown)], ", "))
-		if n > namesShown {
-			unseen += fmt.Sprintf(" and %s more", many(n-namesShown))
-		}
+	if len(names) > 0 {
+		unseen = noAddress(names)
 	}
 	for i := range s.Outbound {
 		if t := &s.Outbound[i]; wanted[tcpstat.Pair{Dest: t.Remote}] || wanted[tcpstat.Pair{Source: t.Source, Dest: t.Remote}] {
@@ -242,8 +204,8 @@ func portsReserved(m *Machine, plan *Plan) result {
 	}
 	r.verdict = Warn
 	r.found = fmt.Sprintf("port %s inside of %d to %d and not reserved", strings.Join(open, ", "), ports.Low, ports.High)
-	now, _ := m.text(sysctlFile(reservedKey))
-	r.set = set(reservedKey, strings.TrimPrefix(strings.TrimSpace(now)+","+strings.Join(open, ","), ","))
+	_, value := m.reserve(plan)
+	r.set = set(reservedKey, value)
 	return r
 }
 

@@ -20,7 +20,7 @@ func TestEachSourceHasTheRangeForItself(t *testing.T) {
 			p.Backends = append(p.Backends, b)
 		}
 		d := p.demands()
-		return d[0].worst, d[0].name()
+		return d[0].worst, d[0].title()
 	}
 	if n, name := budget("10.0.0.1", "10.0.0.1"); n != 40000 || name != endpoint+" from 10.0.0.1" {
 		t.Errorf("one source: %d of %s", n, name)

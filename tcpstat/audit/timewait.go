@@ -1,9 +1,7 @@
 package audit
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 
 	"weir/tcpstat"
@@ -66,7 +64,7 @@ const (
 func twReuseDelay(m *Machine, _ *Plan) result {
 	const key = "net.ipv4.tcp_tw_reuse_delay"
 	n, err := m.number(key)
-	if errors.Is(err, fs.ErrNotExist) {
+	if m.lacks(err) {
 		return result{verdict: Pass, found: "not of this kernel: one second, fixed", wanted: "1000"}
 	}
 	if err != nil {
@@ -82,7 +80,7 @@ func twReuseDelay(m *Machine, _ *Plan) result {
 func twRecycle(m *Machine, _ *Plan) result {
 	const key = "net.ipv4.tcp_tw_recycle"
 	n, err := m.number(key)
-	if errors.Is(err, fs.ErrNotExist) {
+	if m.lacks(err) {
 		return result{verdict: Pass, found: "not of this kernel", wanted: "not there, or 0"}
 	}
 	if err != nil {
@@ -148,7 +146,7 @@ func twBuckets(m *Machine, _ *Plan) result {
 func twTimeout(m *Machine, _ *Plan) result {
 	const key = "net.ipv4.tcp_tw_timeout"
 	n, err := m.number(key)
-	if errors.Is(err, fs.ErrNotExist) {
+	if m.lacks(err) {
 		return result{verdict: Pass, found: "not of this kernel: 60 s, fixed", wanted: "60"}
 	}
 	if err != nil {
