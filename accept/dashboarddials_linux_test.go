@@ -108,12 +108,32 @@ EventSource.CLOSED = Real.CLOSED;`}, nil)
 	}
 }
 
+// Nobody may have come so far that a dial was made for, and the modes say nothing.
+func TestAcceptABackendThatWasNeverReachedIsRedOnTheDashboard(t *testing.T) {
+	w := start(t, oneBackend("127.0.0.1:1", "", ""))
+	p := startBrowser(t).dashboard(w)
+	for status, want := range map[string]string{
+		`mysql: {server_error: "connection refused"}`:                       "api: dials fail",
+		`last_error: "Access denied", last_error_seconds: 75, mysql: {}`:    "api: dials fail",
+		`leased: 1, last_error: "Access denied", mysql: {}`:                 "",
+		`leased: 0, mysql: {server_version: "11.4"}, last_error: undefined`: "",
+	} {
+		got, ok := p.eval(`import("/dashboard/panels.js").then(m => {
+  m.banner({frame: {status: {backends: [{name: "api", idle: 0, leased: 0, mode: {now: "normal"}, ` + status + `}]}}});
+  return document.getElementById("banner").textContent;
+})`)
+		if !ok || got != want {
+			t.Errorf("{%s}: the banner says %q, want %q", status, got, want)
+		}
+	}
+}
+
 // A cause is of the moment in which the mode was entered, and may be long over.
 func TestAcceptTheCauseOfAModeIsWrittenAsWhatItWas(t *testing.T) {
 	w := start(t, oneBackend("127.0.0.1:1", "", ""))
 	p := startBrowser(t).dashboard(w)
 	got, ok := p.eval(`import("/dashboard/panels.js").then(m => {
-  m.banner({backends: [{name: "api", idle: 0, leased: 0, mode: {now: "paced", cause: "local ports in use: 51 %"}}]});
+  m.banner({frame: {status: {backends: [{name: "api", idle: 0, leased: 0, mode: {now: "paced", cause: "local ports in use: 51 %"}}]}}});
   return document.getElementById("banner").textContent;
 })`)
 	if want := "api is paced, entered at: local ports in use: 51 %"; !ok || got != want {

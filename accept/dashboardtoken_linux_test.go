@@ -147,3 +147,15 @@ func TestAcceptTheDashboardSaysThatWeirHasAnotherToken(t *testing.T) {
 		}
 	}
 }
+
+// With a name and a password in the page's own address fetch refuses to ask for one
+// that is relative to it, and that is not to be taken for a weir that is away.
+func TestAcceptADashboardWhoseAddressHasTheTokenIsLiveAndSaysWhenItIsRefused(t *testing.T) {
+	w, p, token := tokenScene(t)
+	p.call("Page.navigate", map[string]any{"url": "http://anybody:" + tokenText + "@" + w.admin + "/"}, nil)
+	p.until(20*time.Second, "for the page to be live", live)
+	writeToken(t, token, nextToken)
+	w.signal(syscall.SIGHUP)
+	p.until(20*time.Second, "for the page to say what to do", `document.getElementById("banner").innerText.includes("Load this page again") &&
+		document.getElementById("link").textContent === "logged out"`)
+}

@@ -201,3 +201,24 @@ func TestAcceptAGiBPassesInLittleMemory(t *testing.T) {
 		t.Errorf("weir's memory was %d MiB, promised are %d", most>>20, rssBound>>20)
 	}
 }
+
+// A table of 8 million keys is 128 MiB, of which an idle weir has touched nothing.
+func TestAcceptATableLargerThanGOMEMLIMITKeepsNobodyOut(t *testing.T) {
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
+	defer backend.Close()
+	w := start(t, oneBackend(backend.Listener.Addr().String(), "limits: {per_rate: 1000/s, per_keys: 8388608}", ""), "env", "GOMEMLIMIT=100MiB")
+	var page string
+	if testnet.Poll(2*time.Second, func() bool { // eight looks, the first of them before any collection
+		status, body := get(t, "http://"+w.admin+"/readyz")
+		page = body
+		return status != 200
+	}) {
+		t.Errorf("not ready: %s", page)
+	}
+	if _, page = get(t, "http://"+w.admin+"/metrics"); !strings.Contains(page, `weir_pressure{resource="memory"} 0.`) {
+		t.Error("weir has not looked at its memory")
+	}
+	if status, body := get(t, w.url("/")); status != 200 || body != "hello" {
+		t.Errorf("a client gets %d %q", status, body)
+	}
+}

@@ -161,7 +161,7 @@ func TestAcceptStatusWatchesOnATerminalAndLeavesItAsItWas(t *testing.T) {
 		}
 	}
 	screen := strings.Join(lines, "\n")
-	for _, want := range []string{"LISTENER", "BACKEND", "SOCKETS", "> web", "< api", "95.0%", "last event:"} {
+	for _, want := range []string{"LISTENER", "BACKEND", "SOCKETS", "> web", "< api", "95.00%", "last event:"} {
 		if !strings.Contains(screen, want) {
 			t.Errorf("no %q on the screen:\n%s", want, screen)
 		}

@@ -23,6 +23,20 @@ func (r *Refusal) Unwrap() error { return r.Err }
 // gave with a name, "" for nothing. It ends with ctx.
 type Action func(ctx context.Context, arg func(name string) string) error
 
+// argsLogged are the arguments of actions that the log shows. What else a caller
+// sends may be a secret.
+var argsLogged = [...]string{"backend", "mode"}
+
+// loggedArgs are those that were given, as the log shows them.
+func loggedArgs(args *fasthttp.Args) (out []any) {
+	for _, name := range argsLogged {
+		if v := args.Peek(name); len(v) > 0 {
+			out = append(out, name, clip(v))
+		}
+	}
+	return out
+}
+
 func (s *Server) actionNames() []string { return slices.Sorted(maps.Keys(s.opt.Actions)) }
 
 // serveAction runs an action for a caller on a unix socket. The order of the
@@ -52,8 +66,8 @@ func (s *Server) serveAction(ctx *fasthttp.RequestCtx, g *guard, name string) {
 
 	limit, cancel := context.WithTimeout(s.ctx, s.opt.ActionTimeout)
 	defer cancel()
-	s.opt.Log.Info("action asked for", "action", name)
 	arg := func(name string) string { return string(ctx.QueryArgs().Peek(name)) }
+	s.opt.Log.Info("action asked for", append([]any{"action", name}, loggedArgs(ctx.QueryArgs())...)...)
 	if err := run(limit, arg); err != nil {
 		status := fasthttp.StatusInternalServerError
 		if _, ok := errors.AsType[*Refusal](err); ok {

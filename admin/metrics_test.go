@@ -37,7 +37,7 @@ func sample() Snapshot {
 			Name: "api", Idle: 3, Leased: 4, Dialing: 1,
 			Dials:        []Count{{"ok", 64}, {"refused", 2}},
 			Closed:       []Count{{"idle", 5}},
-			StaleRetries: 1, Mode: 3, ModeChanges: []Count{{"shedding", 2}}, InFlightMax: 12, BreakerOpen: true,
+			StaleRetries: 1, Mode: 3, ModeByHand: true, ModeChanges: []Count{{"shedding", 2}}, InFlightMax: 12, BreakerOpen: true,
 			AcquireWait: h.Snapshot(),
 		}, {
 			Name: "orders",

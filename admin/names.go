@@ -175,6 +175,13 @@ var metrics = []metric{
 				out(float64(b.Mode), b.Name)
 			}
 		}},
+	{"weir_mode_by_hand", gauge, []string{"backend"},
+		"1 while the mode is one that was set by hand, whatever the load.",
+		func(s *Snapshot, out emit) {
+			for _, b := range s.Backends {
+				out(bit(b.ModeByHand), b.Name)
+			}
+		}},
 	{"weir_mode_changes_total", counter, []string{"backend", "to"},
 		"Changes of the mode, by the mode that was entered.",
 		func(s *Snapshot, out emit) {

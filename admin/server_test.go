@@ -222,6 +222,27 @@ func TestActionsAreTakenOverAUnixSocketOnly(t *testing.T) {
 	}
 }
 
+func TestTheLogSaysWhatAnActionWasAskedForAndNoSecret(t *testing.T) {
+	var log bytes.Buffer // one action runs at a time, and nothing else writes
+	_, _, unix, base := start(t, Options{Actions: map[string]Action{
+		"mode": func(context.Context, func(string) string) error { return nil },
+	}, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	for query, want := range map[string]string{
+		"":                                     "action=mode\n",
+		"?token=hunter2&mode=open&backend=api": "action=mode backend=api mode=open\n",
+		"?backend=a%0Aaction%3Ddrain":          `action=mode backend="a\naction=drain"` + "\n",
+		"?mode=x&backend=" + strings.Repeat("long", 999): "action=mode backend=" + strings.Repeat("long", 20) + " mode=x\n",
+	} {
+		log.Reset()
+		if status, body, _ := ask(t, unix, "POST", base+actionPath+"mode"+query); status != 200 {
+			t.Errorf("%.60s: %d %q", query, status, body)
+		}
+		if !strings.HasSuffix(log.String(), ` msg="action asked for" `+want) || strings.Contains(log.String(), "hunter2") {
+			t.Errorf("%.60s: the log says %q, want %q", query, log.String(), want)
+		}
+	}
+}
+
 func TestOneActionRunsAtATime(t *testing.T) {
 	running, finish := make(chan struct{}), make(chan struct{})
 	_, _, unix, base := start(t, Options{Actions: map[string]Action{

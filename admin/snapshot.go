@@ -98,6 +98,7 @@ type BackendSnapshot struct {
 	AcquireWait           hist.Snapshot // from asking for a connection to having it
 
 	Mode        int     // of degradation, 0 is normal
+	ModeByHand  bool    // a hand has fixed it
 	ModeChanges []Count // by the mode entered
 	InFlightMax int
 	BreakerOpen bool

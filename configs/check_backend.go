@@ -15,7 +15,9 @@ func (ch *checker) backend(b *Backend, path string) {
 	if b.Queue.Max == 0 && ch.set[path+".queue.timeout"] {
 		ch.warn(path+".queue.timeout", "has no effect: queue.max 0 lets none wait")
 	}
-	if q := &b.Queue; q.Target >= q.Timeout && ch.set[path+".queue.target"] {
+	if at := path + ".queue.target"; b.Queue.Max == 0 && b.Queue.Target > 0 && ch.good(path+".queue.max") {
+		ch.warn(at, "has no effect: queue.max 0 lets none wait")
+	} else if q := &b.Queue; q.Target >= q.Timeout && ch.set[path+".queue.target"] {
 		ch.warn(path+".queue.target", "%s has no effect: queue.timeout, which is %s, ends each wait before it; write less, such as 5ms", FormatDuration(q.Target), FormatDuration(q.Timeout))
 	}
 }

@@ -14,6 +14,9 @@ func (ch *checker) limits() {
 		if l.Connections.Burst > 0 && l.Connections.Rate == (Rate{}) && ch.good(path+".connections.rate") {
 			ch.warn(path+".connections.burst", "has no effect without connections.rate")
 		}
+		if at := path + ".connections.per_client"; l.Connections.PerClient > l.MaxClients && ch.good(at, path+".max_clients") {
+			ch.warn(at, "%d has no effect: max_clients, which is %d, lets no more connect", l.Connections.PerClient, l.MaxClients)
+		}
 		for j := range l.Routes {
 			ch.limitsOf(&l.Routes[j].Limits, l.Protocol, fmt.Sprintf("%s.routes[%d].limits", path, j))
 		}
@@ -37,6 +40,10 @@ func (ch *checker) limitsOf(l *Limits, protocol, path string) {
 		case strings.HasPrefix(l.Per, perHeader) && protocol != ProtocolHTTP:
 			ch.reject(at("per"), "%s is of protocol http; here it is client, or user", clip(l.Per))
 		}
+	}
+	name := strings.ToLower(l.PerHeader())
+	if why := ownFields[name]; why != "" && name != "host" && l.PerRate != (Rate{}) && ch.good(at("per")) {
+		ch.warn(at("per"), "%s tells no clients apart: it %s; name a field that each client has a value of its own in, such as header:X-Api-Key", clip(l.Per), why)
 	}
 	switch {
 	case l.InFlight != InFlightAuto:

@@ -78,7 +78,7 @@ type Listener struct {
 	// How important this listener's requests are where they wait for a backend: 1 is served first, 5 is refused first.
 	Priority int `key:"priority" range:"1..5"`
 	// Field in which a proxy of trusted_proxies says a request's priority, a digit from 1 to 5. Of others it is cut.
-	PriorityHeader string `key:"priority_header" form:"header" absent:"none" only:"http"`
+	PriorityHeader string `key:"priority_header" form:"field" absent:"none" only:"http"`
 	// Connections of one client.
 	Connections Connections `key:"connections" absent:"no limit"`
 	// What is let through, of all clients and of each.
@@ -198,7 +198,7 @@ type Queue struct {
 	// Longest wait. Then 503 (http) or error 1040 (mysql).
 	Timeout time.Duration `key:"timeout"`
 	// Wait that is fine. When for 20 times as long nobody of a class waited for less, the newest of the class are served first, and who has waited for twice as long is refused.
-	Target time.Duration `key:"target" range:"1ms..10s" absent:"waiting is as good as any, up to timeout"`
+	Target time.Duration `key:"target" range:"1ms..10s" absent:"no target, where any wait up to timeout will do"`
 }
 
 // Dial bounds the making of new connections.

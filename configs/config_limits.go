@@ -1,8 +1,10 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 )
 
 // Limits is the limits block of a listener, of a route, and of a backend. Each
@@ -65,10 +67,23 @@ func parseInFlight(s string) (InFlight, error) {
 		return InFlightAuto, nil
 	}
 	n, err := parseInt(s)
-	if err != nil {
-		return 0, fmt.Errorf("%q must be a whole number, such as 64, or auto", clip(s))
+	if err != nil && !errors.Is(err, errTooLarge) {
+		err = errNotInFlight
 	}
-	return InFlight(n), nil
+	return InFlight(n), err
+}
+
+// errNotInFlight is of a text that is neither a number nor auto. The decoder says
+// what it may be: that goes by where the block stands.
+var errNotInFlight = errors.New("must be a whole number or auto")
+
+// notInFlight is errNotInFlight as the user reads it.
+func (d *decoder) notInFlight(n *node, f field, path string) error {
+	err := fmt.Errorf("%q must be a whole number from %s to %s", clip(n.text), f.least, f.most)
+	if strings.HasPrefix(path, "backends") && d.speaks.protocol == ProtocolHTTP {
+		return fmt.Errorf("%w, or auto", err)
+	}
+	return err
 }
 
 func (l *Limits) complete() {

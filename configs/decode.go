@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -78,6 +79,9 @@ func (d *decoder) leaf(n *node, f field, v reflect.Value, path string) {
 		return
 	}
 	got, err := parseScalar(n, f, v.Type())
+	if errors.Is(err, errNotInFlight) {
+		err = d.notInFlight(n, f, path)
+	}
 	if err != nil {
 		d.fail(n.mark(), path, "%s", err)
 		return
@@ -226,6 +230,9 @@ func (d *decoder) hint(key, near string, t reflect.Type) string {
 	}
 	if near != "" {
 		return "; did you mean " + near + "?"
+	}
+	if key == "mode" && t == reflect.TypeFor[Backend]() && d.speaks.protocol != ProtocolMySQL {
+		return "; a mode of degradation is set while weir runs, with weir mode"
 	}
 	for _, p := range KeyPaths() {
 		if p == key || strings.HasSuffix(p, "."+key) {

@@ -16,6 +16,7 @@ var forms = map[string]func(string) error{
 	"host":   hostForm,
 	"path":   pathForm,
 	"header": headerForm,
+	"field":  fieldForm,
 	"listen": listenForm,
 	"page":   pageForm,
 	"dial":   dialForm,
@@ -129,7 +130,7 @@ func pathForm(s string) error {
 }
 
 // ownFields are header fields that the message itself hangs on, so a route may
-// neither set nor remove them: framing, where the request goes, and hop-by-hop
+// neither set nor remove them, and they say nothing of the client: framing, where the request goes, and hop-by-hop
 // fields (RFC 9110, section 7.6.1).
 var ownFields = map[string]string{
 	"connection": "belongs to one connection", "keep-alive": "belongs to one connection",
@@ -150,6 +151,17 @@ func headerForm(s string) error {
 	}
 	if strings.Contains(s, "_") && (strings.HasPrefix(dashed, "x-forwarded-") || dashed == "x-real-ip") {
 		return fmt.Errorf("%s: many backends read it as %s; write that, with dashes", s, dashed)
+	}
+	return nil
+}
+
+// fieldForm takes a header field in which others say something to weir.
+func fieldForm(s string) error {
+	if err := tokenForm(s); err != nil {
+		return err
+	}
+	if why, own := ownFields[strings.ToLower(s)]; own {
+		return fmt.Errorf("%s %s and has no room for anything else; write a field of its own, such as X-Priority", s, why)
 	}
 	return nil
 }

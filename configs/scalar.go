@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,7 +18,12 @@ func parseScalar(n *node, f field, t reflect.Type) (reflect.Value, error) {
 		return reflect.Value{}, fmt.Errorf("%q is a text; write it without quotes", clip(n.text))
 	}
 	v, err := parseText(n.text, t)
-	if err != nil {
+	switch {
+	case errors.Is(err, errLetsNothing):
+		return v, fmt.Errorf("%w; leave the key out for %s", err, cmp.Or(f.absent, "its default"))
+	case errors.Is(err, errTooLarge) && f.most != "":
+		return v, fmt.Errorf("must be at most %s, is %s", f.most, clip(n.text))
+	case err != nil:
 		return v, err
 	}
 	if len(f.enum) > 0 {
@@ -83,14 +89,17 @@ func parseInt(s string) (int, error) {
 			return 0, fmt.Errorf("must not be negative, is %s", clip(s))
 		}
 	}
-	if err == nil && n > 1<<31-1 {
-		err = errors.New("too large")
+	if _, rest := splitDigits(s); rest == "" && len(s) > 18 && s[0] != '0' || n > 1<<31-1 {
+		return 0, fmt.Errorf("%s is %w: write at most %d", clip(s), errTooLarge, 1<<31-1)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%q is not a whole number; write digits alone, such as 64", clip(s))
 	}
 	return int(n), nil
 }
+
+// errTooLarge is of a whole number beyond every range.
+var errTooLarge = errors.New("too large")
 
 func checkWord(s string, words []string) error {
 	for _, w := range words {

@@ -128,12 +128,15 @@ func parseRate(s string) (Rate, error) {
 			continue
 		}
 		if n == 0 {
-			return Rate{}, fmt.Errorf("%s lets nothing through; leave the key out for its default", s)
+			return Rate{}, fmt.Errorf("%s %w", s, errLetsNothing)
 		}
 		return Rate{Count: n, Per: u.per}, nil
 	}
 	return Rate{}, fmt.Errorf("%q has a unit that is not known; write %s/s, %s/m or %s/h", clip(s), count, count, count)
 }
+
+// errLetsNothing is of a rate of 0. What to do instead, the key knows.
+var errLetsNothing = errors.New("lets nothing through")
 
 func parsePercent(s string) (Percent, error) {
 	number, found := strings.CutSuffix(s, "%")

@@ -96,7 +96,8 @@ const (
 )
 
 // NewRates returns a table for keys, rounded up. Its memory, see Bytes, is asked
-// for at once, but is used only as keys come.
+// for at once, but is used only as keys come; it is given back when nobody has the
+// table any more.
 func NewRates(limit Limit, keys int) (*Rates, error) {
 	if keys < 1 || keys > maxKeys {
 		return nil, fmt.Errorf("rates for %d keys: use 1 to %d", keys, maxKeys)
@@ -108,7 +109,7 @@ func NewRates(limit Limit, keys int) (*Rates, error) {
 	}
 	n := (buckets + shards - 1) / shards
 	r := &Rates{shards: make([]rateShard, shards)}
-	table := make([]rateBucket, n*shards)
+	table := newTable(n*shards, &r.shards[0])
 	for i := range r.shards {
 		r.shards[i].limit = limit
 		r.shards[i].table = table[i*n : (i+1)*n]

@@ -215,9 +215,11 @@ func (p *Pool) failed(c *conn, err error) *DialError {
 	hold := &p.hold
 	if e.KeyOnly {
 		p.answered()
+		p.denied(e, now)
 		hold = &k.hold
 	} else {
 		p.failing.Store(true)
+		p.trouble = trouble{e, now}
 	}
 	hold.fail(e, now)
 	k.recount()
@@ -239,6 +241,7 @@ func (p *Pool) failed(c *conn, err error) *DialError {
 // held.
 func (p *Pool) answered() {
 	p.hold.ok()
+	p.trouble = trouble{}
 	p.failing.Store(false)
 }
 

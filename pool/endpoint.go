@@ -44,6 +44,22 @@ func (h *holddown) active(now time.Duration) bool { return now < h.until }
 // over, but dials go one at a time.
 func (h *holddown) failing() bool { return h.failures > 0 }
 
+// trouble is how the last dial failed, for who reads it later; zero after one that
+// did not. Guarded by the pool's lock.
+type trouble struct {
+	last *DialError
+	at   time.Duration // pool time
+}
+
+// denied books an error that says nothing against the endpoint, or not for all: of
+// one key, or of a reserved connection. It is kept only while there is no other
+// connection, so that it is gone as soon as anybody is served. mu is held.
+func (p *Pool) denied(e *DialError, now time.Duration) {
+	if p.main.n[idle]+p.main.n[looking]+p.main.n[leased] == 0 {
+		p.trouble = trouble{e, now}
+	}
+}
+
 // idleLimit is what is known of how long the backend lets a connection be idle.
 // A backend says it (Keep-Alive: timeout=N) or shows it, by closing idle
 // connections at the same age again and again. Guarded by the pool's lock.

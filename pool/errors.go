@@ -43,13 +43,24 @@ func (e *DialError) Error() string {
 		cause = op.Err // it would say the address again
 	}
 	text := fmt.Sprintf("backend %q: dial %s: %v", e.Backend, e.Address, cause)
-	if e.Failures > 0 {
+	switch {
+	case e.Failures > 0 && e.Hold > 0:
 		text += fmt.Sprintf(" (failure %d in a row, next dial in %v)", e.Failures, e.Hold.Round(time.Millisecond))
+	case e.Failures > 0:
+		text += fmt.Sprintf(" (failure %d in a row)", e.Failures)
 	}
 	if hint := localHint(e.Err); hint != "" {
 		text += "; " + hint
 	}
 	return text
+}
+
+// Kept is Error without the time of the next dial, for a text that is read later:
+// by then it is over, and nobody dials unless somebody asks.
+func (e *DialError) Kept() string {
+	k := *e
+	k.Hold = 0
+	return k.Error()
 }
 
 func (e *DialError) Unwrap() error { return e.Err }

@@ -61,6 +61,7 @@ type Pool struct {
 	rand     *rand.Rand
 
 	hold    holddown
+	trouble trouble
 	learned idleLimit
 	alarm   alarm
 	recycle time.Duration // until when turns to close for age are used up

@@ -77,6 +77,9 @@ func (p *Pool) Reserve(ctx context.Context, key string) (*Side, error) {
 		err = ctx.Err()
 	default:
 		p.count.dials[classify(e)]++
+		if c.opts.sameEndpoint(p.opts) {
+			p.denied(e, p.now())
+		}
 		return nil, e
 	}
 	if dialled {
@@ -89,7 +92,7 @@ func (p *Pool) Reserve(ctx context.Context, key string) (*Side, error) {
 func (p *Pool) sideArrived(c *conn) {
 	p.count.dials[DialOK]++
 	c.to(leased)
-	if p.hold.failing() && c.opts.sameEndpoint(p.opts) {
+	if (p.hold.failing() || p.trouble.last != nil) && c.opts.sameEndpoint(p.opts) {
 		p.answered()
 		p.plan()
 	}

@@ -115,7 +115,8 @@ type Stats struct {
 
 	HoldDown     time.Duration // no dial for so long; 0 is none held
 	DialFailures int           // in a row
-	LastError    *DialError    // of that row
+	LastError    *DialError    // of the last dial; nil after one that did not fail. See Kept
+	LastErrorAge time.Duration
 	LearnedIdle  time.Duration // what the backend allows, 0 is unknown
 }
 
@@ -134,8 +135,11 @@ func (p *Pool) Stats() Stats {
 		HandOvers: n.handOvers, Waits: p.waits.Snapshot(), FailedFast: n.failedFast,
 		QueueFull: n.queueFull, QueueTimeout: n.queueTimeout, Left: n.left,
 		Shed: n.shed, Unused: n.unused, InFlightMax: p.inFlight, Queue: p.queue.Pressure(),
-		HoldDown: max(0, p.hold.until-p.now()), DialFailures: p.hold.failures, LastError: p.hold.last,
+		HoldDown: max(0, p.hold.until-p.now()), DialFailures: p.hold.failures, LastError: p.trouble.last,
 		LearnedIdle: p.learned.known,
+	}
+	if s.LastError != nil {
+		s.LastErrorAge = p.now() - p.trouble.at
 	}
 	for _, r := range reason.Opens() {
 		s.Opens[r] = n.opens[r]

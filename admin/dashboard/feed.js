@@ -5,6 +5,10 @@ const EVENTS = 200;
 const WINDOW = 5000; // ms over which rates are taken: shorter ones flicker
 const SILENCE = 5000; // ms without a frame, after which the numbers are old
 
+// Without the name and the token that the page's own address may have, with which
+// fetch refuses to ask. The browser sends them all the same.
+const STREAM = new URL("/api/stream", location.origin).href;
+
 export class Feed {
   frame = null;
   samples = [];
@@ -28,7 +32,7 @@ export class Feed {
   }
 
   #open() {
-    const source = (this.#source = new EventSource("/api/stream"));
+    const source = (this.#source = new EventSource(STREAM));
     source.addEventListener("past", (e) => this.#past(JSON.parse(e.data)));
     source.addEventListener("now", (e) => this.#now(JSON.parse(e.data)));
     source.onerror = () => {
@@ -42,7 +46,7 @@ export class Feed {
   // A source does not tell why it was refused. Accept has weir refuse as it
   // refuses a source: without a challenge for which the browser asks its user.
   async #refusal() {
-    const answer = await fetch("/api/stream", {method: "HEAD", headers: {Accept: "text/event-stream"}, signal: AbortSignal.timeout(5000)}).catch(() => null);
+    const answer = await fetch(STREAM, {method: "HEAD", headers: {Accept: "text/event-stream"}, signal: AbortSignal.timeout(5000)}).catch(() => null);
     this.refused = answer?.status === 401;
     if (this.refused) return this.changed();
     setTimeout(() => this.#open(), this.#wait);

@@ -9,11 +9,18 @@ const sum = (o) => Object.values(o ?? {}).reduce((a, b) => a + b, 0);
 // TONES of modes: how much a client feels of each.
 export const TONES = {normal: "good", paced: "idle", queueing: "warn", shedding: "warn", refusing: "bad", open: "bad"};
 
-const opened = (b) => sum(b.opened);
+// made is the dials that gave a connection, reserved ones too.
+const made = (b) => b.dials?.ok ?? 0;
 const reuse = (served, dials) => (served > 0 ? Math.max(0, 1 - dials / served) : null);
 
+// lastError is why the last dial failed, or why a MySQL server was never reached.
+const lastError = (b) => b.last_error || b.mysql?.server_error;
+
 // dialsFail: none can be made, or the last could not and there is no other.
-const dialsFail = (b) => Boolean(b.hold_down || (b.last_error && b.idle + b.leased === 0));
+const dialsFail = (b) => Boolean(b.hold_down || (lastError(b) && b.idle + b.leased === 0));
+
+// ago is how old that is, where it is not new.
+const ago = (b) => (b.last_error_seconds >= 1 ? `, the last ${span(b.last_error_seconds)} ago` : "");
 
 export function tiles(feed) {
   const st = feed.frame.status, now = feed.latest?.total;
@@ -26,7 +33,7 @@ export function tiles(feed) {
   let served = 0, dials = 0, ports = null;
   for (const b of st.backends ?? []) {
     served += b.served;
-    dials += opened(b);
+    dials += made(b);
   }
   for (const g of st.sockets?.backends ?? []) for (const p of g.ports ?? []) if (!ports || p.headroom < ports.headroom) ports = p;
   // The first frame has no difference yet, but weir's own last sample.
@@ -59,7 +66,7 @@ export function banner(feed) {
   for (const b of status.backends ?? []) {
     const m = b.mode;
     // Numbers that change would be read out again and again.
-    if (dialsFail(b)) lines.push(["bad", b.name + " dials", `${b.name}: no connection can be opened`]);
+    if (dialsFail(b)) lines.push(["bad", b.name + " dials", `${b.name}: dials fail`]);
     if (m.now === "normal") continue;
     lines.push([TONES[m.now], b.name + m.now, `${b.name} is ${m.now}` + (m.by_hand ? ", set by hand" : m.cause ? ", entered at: " + m.cause : "")]);
   }
@@ -83,7 +90,7 @@ export function backends(feed) {
     const bound = Math.max(b.max_open, b.open, 1);
     for (const [key, n] of [["leased", b.leased], ["idle", b.idle], ["dialing", b.dialing]]) p[key].style.width = (100 * n) / bound + "%";
     attr(p.bar, "aria-label", `${b.leased} leased, ${b.idle} idle, ${b.dialing} dialing, of at most ${b.max_open}`);
-    const dials = opened(b);
+    const dials = made(b);
     const waiting = b.waiting > 0 ? "warn" : null;
     const facts = [
       ["Open", `${b.open} of ${b.max_open}`], ["Leased", b.leased, "leased"], ["Idle", b.idle, "idle"], ["Dialing", b.dialing, "dialing"], ["Waiting", b.waiting, null, waiting],
@@ -95,8 +102,8 @@ export function backends(feed) {
       text(e.lastChild, String(value ?? NONE));
       attr(e.lastChild, "data-tone", tone);
     });
-    // The last error stays in the status for good; it is news only while dials fail.
-    const problem = dialsFail(b) ? `Dials fail, and are made less often: ${b.last_error}` : m.breaker && m.breaker !== "closed" ? `Breaker ${m.breaker}, asked again in ${span(m.breaker_retry_seconds)}${b.last_error ? ": " + b.last_error : ""}` : "";
+    // The last error stays in the status until a dial does not fail; it is news only without a connection.
+    const problem = dialsFail(b) ? `Dials fail${ago(b)}: ${lastError(b) ?? NONE}` : m.breaker && m.breaker !== "closed" ? `Breaker ${m.breaker}, asked again in ${span(m.breaker_retry_seconds)}${b.last_error ? ": " + b.last_error : ""}` : "";
     text(p.problem, problem);
     p.problem.hidden = !problem;
     const past = feed.samples.map((s) => s.backends?.[b.name]).filter(Boolean);

@@ -36,7 +36,7 @@ func parse(fs *flag.FlagSet, args []string, stdout, stderr io.Writer, operands .
 	case fs.NArg() > len(operands):
 		fmt.Fprintf(stderr, "%s: unexpected argument %q; flags come first\n", fs.Name(), fs.Arg(len(operands)))
 		return exitUsage, false
-	case fs.NArg() < len(operands):
+	case fs.NArg() < len(operands) && !strings.HasPrefix(operands[fs.NArg()], "["): // which stands for one that may be left out
 		fmt.Fprintf(stderr, "%s: %s is needed\n", fs.Name(), operands[fs.NArg()])
 		return exitUsage, false
 	}

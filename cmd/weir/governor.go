@@ -155,7 +155,7 @@ func modeWords() []string {
 func (v *governor) fill(bs *admin.BackendSnapshot) {
 	now := limiter.Nanos(time.Now())
 	st := v.Ladder.Stats(now)
-	bs.Mode, bs.InFlightMax = int(st.Mode), v.pool.Load().InFlightMax
+	bs.Mode, bs.ModeByHand, bs.InFlightMax = int(st.Mode), st.Forced, v.pool.Load().InFlightMax
 	bs.BreakerOpen = v.Breaks.Load() && v.Breaker.Stats(now).State != limiter.BreakerClosed
 	for _, to := range limiter.Modes() {
 		bs.ModeChanges = append(bs.ModeChanges, admin.Count{Label: to.String(), N: entered(&st, to)})

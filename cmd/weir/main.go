@@ -14,7 +14,7 @@ usage:
   weir run -config FILE      serve; SIGHUP reloads, SIGTERM drains, a second one stops
   weir check -config FILE    check a configuration; -effective prints it with every default
   weir doctor                what of this machine will hurt under load, and what to do; -config FILE, -json, -measure
-  weir mode BACKEND MODE     set a running weir's mode of degradation by hand, or auto; over its admin.socket
+  weir mode BACKEND [MODE]   a running weir's mode of degradation; sets it by hand, or auto, over its admin.socket
   weir status                what a running weir does, on one screen; -watch goes on, -json is for programs
   weir demo [-mysql] [-once] a backend, weir before it, and what a storm of short connections leaves behind
   weir storm URL             make such a storm at an http:// or mysql:// URL; -n requests, -c at a time

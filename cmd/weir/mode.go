@@ -10,14 +10,17 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"weir/configs"
 )
 
-// runMode asks a running weir, over its admin.socket, for a mode of degradation.
+// runMode asks a running weir, over its admin.socket, for a mode of degradation, or
+// without one which mode there is.
 func runMode(args []string, stdout, stderr io.Writer) int {
 	fs := newFlags("mode")
 	path := fs.String("config", "", "the configuration `FILE` of the running weir, for its admin.socket")
 	socket := fs.String("socket", "", "the `PATH` of admin.socket, instead of -config")
-	if code, ok := parse(fs, args, stdout, stderr, "BACKEND", strings.Join(modeWords(), "|")+"|"+modeAuto); !ok {
+	if code, ok := parse(fs, args, stdout, stderr, "BACKEND", "["+strings.Join(modeWords(), "|")+"|"+modeAuto+"]"); !ok {
 		return code
 	}
 	if *socket == "" && *path == "" {
@@ -36,13 +39,42 @@ func runMode(args []string, stdout, stderr io.Writer) int {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	err := ask(ctx, strings.TrimPrefix(*socket, "unix:"), "mode", url.Values{"backend": {fs.Arg(0)}, "mode": {fs.Arg(1)}})
+	at, backend, said := strings.TrimPrefix(*socket, "unix:"), fs.Arg(0), fs.Arg(1)
+	var err error
+	if fs.NArg() == 1 {
+		said, err = modeNow(ctx, at, backend)
+	} else {
+		err = ask(ctx, at, "mode", url.Values{"backend": {backend}, "mode": {said}})
+	}
 	if err != nil {
 		fmt.Fprintln(stderr, "weir mode:", err)
 		return exitFailed
 	}
-	fmt.Fprintf(stdout, "backend %s: mode %s\n", fs.Arg(0), fs.Arg(1))
+	fmt.Fprintf(stdout, "backend %s: mode %s\n", backend, said)
 	return exitOK
+}
+
+// modeNow asks a running weir for the mode of a backend, and says whose it is.
+func modeNow(ctx context.Context, socket, backend string) (string, error) {
+	door, err := newDoor(socket, configs.Address("unix:"+socket), "", nil)
+	if err != nil {
+		return "", err
+	}
+	defer door.close()
+	_, page, err := door.read(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, b := range page.Backends {
+		switch m := b.Mode; {
+		case b.Name != backend:
+		case m.ByHand:
+			return clean(m.Now + " by hand; without that it would be " + m.Signs), nil
+		default:
+			return clean(m.Now + ", as weir found it"), nil
+		}
+	}
+	return "", fmt.Errorf("no backend is named %.60q", backend)
 }
 
 // ask has a running weir do an action.

@@ -20,7 +20,10 @@ backends: [{name: api, endpoints: ["127.0.0.1:1"]}]
 		t.Fatal(err)
 	}
 	socket := t.TempDir() + "/admin"
-	s := admin.New(admin.Options{Log: g.log, Actions: map[string]admin.Action{"mode": g.modeAction}})
+	s := admin.New(admin.Options{Log: g.log, Actions: map[string]admin.Action{"mode": g.modeAction}, Status: func() any {
+		_, _, m := g.backends["api"].governor.status()
+		return Status{Version: "v1", Backends: []BackendStatus{{Name: "api", Mode: m}}}
+	}})
 	if _, err := s.Listen("unix:" + socket); err != nil {
 		t.Fatal(err)
 	}
@@ -31,10 +34,14 @@ backends: [{name: api, endpoints: ["127.0.0.1:1"]}]
 		says string
 		mode limiter.Mode
 	}{
+		{[]string{"api"}, exitOK, "backend api: mode normal, as weir found it\n", limiter.ModeNormal},
 		{[]string{"api", "shedding"}, exitOK, "backend api: mode shedding\n", limiter.ModeShedding},
 		{[]string{"api", "opne"}, exitFailed, "must be normal, paced, queueing, shedding, refusing, open, or auto", limiter.ModeShedding},
 		{[]string{"apo", "open"}, exitFailed, "no backend is named \"apo\"", limiter.ModeShedding},
-		{[]string{"api"}, exitUsage, "is needed", limiter.ModeShedding},
+		{[]string{"api", ""}, exitFailed, "or auto to let weir find it", limiter.ModeShedding},
+		{[]string{"api"}, exitOK, "backend api: mode shedding by hand; without that it would be normal\n", limiter.ModeShedding},
+		{[]string{"apo"}, exitFailed, "no backend is named \"apo\"", limiter.ModeShedding},
+		{[]string{}, exitUsage, "BACKEND is needed", limiter.ModeShedding},
 		{[]string{"api", "auto"}, exitOK, "mode auto", limiter.ModeNormal},
 	} {
 		var out, errs bytes.Buffer
@@ -47,8 +54,11 @@ backends: [{name: api, endpoints: ["127.0.0.1:1"]}]
 		}
 	}
 	var out, errs bytes.Buffer
-	if code := runMode([]string{"-socket", socket + "x", "api", "open"}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "is weir running") {
-		t.Errorf("%d, %s", code, &errs)
+	for _, args := range [][]string{{"api", "open"}, {"api"}} {
+		errs.Reset()
+		if code := runMode(append([]string{"-socket", socket + "x"}, args...), &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "is weir running") {
+			t.Errorf("%q at a socket that is not there: %d, %s", args, code, &errs)
+		}
 	}
 	errs.Reset()
 	if code := runMode([]string{"api", "open"}, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), "-config") || !strings.Contains(errs.String(), "-socket") {

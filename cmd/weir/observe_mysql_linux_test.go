@@ -305,3 +305,32 @@ func TestNoPageAndNoLogShowsASecret(t *testing.T) {
 	d.noSecret("the slow-query log", string(b))
 	d.noSecret("weir's own log", d.stderr.text())
 }
+
+// The server answers, so nothing is held down, and still nobody is served.
+func TestALoginThatTheServerRefusesIsATroubleOfTheBackend(t *testing.T) {
+	db := testnet.StartMariaDB(t)
+	d := databaseDaemon(t, db, "")
+	db.Exec("ALTER USER hid@'%' IDENTIFIED BY 'another'")
+	orders := func() *BackendStatus {
+		return of(t, d.status().Backends, "orders", func(b *BackendStatus) string { return b.Name })
+	}
+	if b := orders(); b.dialsFail() {
+		t.Fatalf("before anybody asked: %s", b.trouble())
+	}
+	early, err := sql.Open("mysql", fmt.Sprintf("hid:%s@tcp(%s)/app?timeout=10s&readTimeout=20s", hiddenPassword, boundAddr(t, d.graph, "db")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer early.Close()
+	if _, err := early.ExecContext(t.Context(), "SELECT 1"); err == nil {
+		t.Fatal("served with a password that is another by now")
+	}
+	if b := orders(); !b.dialsFail() || !strings.Contains(b.trouble(), "1045") || strings.Contains(b.trouble(), hiddenPassword) {
+		t.Errorf("the status says %q", b.trouble())
+	}
+	db.Exec("ALTER USER hid@'%' IDENTIFIED BY '" + hiddenPassword + "'")
+	testnet.WaitFor(t, 10*time.Second, "for somebody to be served", func() bool { _, err := early.ExecContext(t.Context(), "SELECT 1"); return err == nil })
+	if b := orders(); b.trouble() != "" {
+		t.Errorf("after that: %q", b.trouble())
+	}
+}

@@ -154,6 +154,9 @@ func TestTheStatusSaysWhyAServerIsNotKnown(t *testing.T) {
 	if !strings.Contains(db.ServerError, "refused") || db.ServerVersion != "" || db.GreetsWith != "10.11.6-MariaDB" {
 		t.Errorf("got %+v", db)
 	}
+	if b := of(t, d.status().Backends, "orders", func(b *BackendStatus) string { return b.Name }); !b.dialsFail() || !strings.Contains(b.trouble(), "refused") {
+		t.Errorf("no word of it where dials are shown: %+v", b)
+	}
 	if len(db.Users) != 1 || db.Users[0] != (UserStatus{Name: "app", MaxOpen: 3}) {
 		t.Errorf("users are shown as %+v", db.Users)
 	}

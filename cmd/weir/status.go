@@ -78,6 +78,7 @@ type BackendStatus struct {
 	LearnedIdle string            `json:"learned_idle,omitempty"`
 	HoldDown    string            `json:"hold_down,omitempty"`
 	LastError   string            `json:"last_error,omitempty"`
+	ErrorAge    float64           `json:"last_error_seconds,omitempty"` // of LastError
 	MySQL       *MySQLStatus      `json:"mysql,omitempty"`
 }
 
@@ -194,7 +195,7 @@ func backendStatus(b *backend, db *databaseStats) BackendStatus {
 		bs.HoldDown = p.HoldDown.String()
 	}
 	if p.LastError != nil {
-		bs.LastError = p.LastError.Error()
+		bs.LastError, bs.ErrorAge = p.LastError.Kept(), p.LastErrorAge.Seconds()
 	}
 	if b.database != nil {
 		bs.MySQL = b.mysqlStatus(db, p.Groups)

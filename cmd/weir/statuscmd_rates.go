@@ -1,5 +1,7 @@
 package main
 
+import "weir/pool"
+
 // statusRates are what happens per second, as weir status shows it.
 type statusRates struct {
 	listeners map[string]listenerSample
@@ -64,10 +66,11 @@ func total(m map[string]uint64) (n uint64) {
 }
 
 // reuse is the part of the requests with a connection that needed no new one, since
-// the start; ok is false before there was such a request.
+// the start, as docs/metrics.md has it: of dials that failed nobody had a connection.
+// ok is false before there was such a request.
 func (b *BackendStatus) reuse() (share float64, ok bool) {
 	if b.Served == 0 {
 		return 0, false
 	}
-	return max(0, 1-float64(total(b.Dials))/float64(b.Served)), true
+	return max(0, 1-float64(b.Dials[pool.DialOK.String()])/float64(b.Served)), true
 }

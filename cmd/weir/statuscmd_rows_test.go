@@ -30,6 +30,10 @@ func TestABackendThatCannotBeDialledSaysSoInItsRow(t *testing.T) {
 	if cells := strings.Fields(line); cells[6] != "-" {
 		t.Errorf("a reuse of a backend that served nobody: %s", line)
 	}
+	b.ErrorAge = 75
+	if text := screenOf(nil, p); !strings.Contains(text, "\n  dials fail, 1m15s ago: dial 192.0.2.1:80: i/o timeout\n") {
+		t.Errorf("no age of the error in\n%s", text)
+	}
 	b.Idle = 1 // one is left: the others may be served
 	if text := screenOf(nil, p); strings.Contains(text, "dials fail") {
 		t.Errorf("dials fail beside an idle connection:\n%s", text)
@@ -44,6 +48,48 @@ func TestABackendThatCannotBeDialledSaysSoInItsRow(t *testing.T) {
 		if lines := tab.lines(screenWidth, rows); len(lines) != rows+1 || lines[rows].text != want {
 			t.Errorf("in %d rows: %q at the end of %d lines, want %q", rows, lines[rows].text, len(lines), want)
 		}
+	}
+}
+
+// Nobody may have come so far that a dial was made for.
+func TestAServerThatWasNeverReachedSaysSoInItsRow(t *testing.T) {
+	p := busyPage(1, 1)
+	b := &p.Backends[0]
+	b.Leased, b.MySQL = 0, &MySQLStatus{ServerError: "connect: connection refused"}
+	tab := backendTable(p, ratesOf(nil, p, 0))
+	if len(tab.rows) != 2 || tab.rows[1].note != "  dials fail: connect: connection refused" || tab.rows[0].style != badLine {
+		t.Errorf("got %+v", tab.rows)
+	}
+	b.MySQL.ServerError = ""
+	if tab := backendTable(p, ratesOf(nil, p, 0)); len(tab.rows) != 1 || tab.rows[0].style == badLine {
+		t.Errorf("of one that was reached: %+v", tab.rows)
+	}
+}
+
+func TestReuseIsCutAndCountsDialsThatSucceeded(t *testing.T) {
+	for _, tc := range []struct {
+		ok, served uint64
+		want       string
+	}{{0, 10, "100%"}, {1, 1e6, "99.99%"}, {20, 2030, "99.01%"}, {1, 8, "87.50%"}, {9, 3, "0.00%"}} {
+		b := &BackendStatus{Dials: map[string]uint64{"ok": tc.ok, "refused": 50, "denied": 50}, Served: tc.served}
+		if s, _ := b.reuse(); share(s) != tc.want {
+			t.Errorf("%d dials for %d requests are %s, want %s", tc.ok, tc.served, share(s), tc.want)
+		}
+	}
+}
+
+func TestAModeThatWasSetByHandSaysSoUnderItsRow(t *testing.T) {
+	p := busyPage(1, 2)
+	b := &p.Backends[0] // of mode normal
+	if text := screenOf(nil, p); strings.Contains(text, "by hand") {
+		t.Errorf("nobody set a mode:\n%s", text)
+	}
+	b.Mode.ByHand = true
+	if text, want := screenOf(nil, p), "\n  mode by hand; weir mode -config FILE "+b.Name+" auto ends it\n"; !strings.Contains(text, want) {
+		t.Errorf("no %q in\n%s", want, text)
+	}
+	if row := backendTable(p, ratesOf(nil, p, 0)).rows[0]; row.style != warnLine {
+		t.Errorf("normal by hand has style %d, want %d: it stays so under any load", row.style, warnLine)
 	}
 }
 

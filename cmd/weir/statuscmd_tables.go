@@ -160,17 +160,39 @@ func backendTable(p *statusPage, r statusRates) *screenTable {
 		case m > limiter.ModeNormal, left != nil && left.SecondsLeft != nil, b.HoldDown != "":
 			row.style = warnLine
 		}
+		if b.Mode.ByHand {
+			row.style = max(row.style, warnLine)
+		}
 		t.rows = append(t.rows, row)
+		if b.Mode.ByHand {
+			note := "  mode by hand; weir mode -config FILE " + b.Name + " auto ends it"
+			t.rows = append(t.rows, screenRow{note: clean(note), style: row.style, busy: row.busy})
+		}
 		if b.dialsFail() {
-			why := strings.TrimPrefix(b.LastError, fmt.Sprintf("backend %q: ", b.Name))
-			t.rows = append(t.rows, screenRow{note: clean("  dials fail: " + why), style: row.style, busy: row.busy})
+			t.rows = append(t.rows, screenRow{note: clean("  dials fail" + b.trouble()), style: row.style, busy: row.busy})
 		}
 	}
 	return t
 }
 
 // dialsFail says that the last dial failed and there is no connection to go on with.
-func (b *BackendStatus) dialsFail() bool { return b.LastError != "" && b.Idle+b.Leased == 0 }
+func (b *BackendStatus) dialsFail() bool { return b.trouble() != "" && b.Idle+b.Leased == 0 }
+
+// trouble is why the last dial failed, or why a MySQL server was never reached, and
+// how long ago; empty: neither is so.
+func (b *BackendStatus) trouble() string {
+	switch {
+	case b.LastError != "":
+		age := ""
+		if b.ErrorAge >= 1 {
+			age = ", " + span(b.ErrorAge) + " ago"
+		}
+		return age + ": " + strings.TrimPrefix(b.LastError, fmt.Sprintf("backend %q: ", b.Name))
+	case b.MySQL != nil && b.MySQL.ServerError != "":
+		return ": " + b.MySQL.ServerError
+	}
+	return ""
+}
 
 // scarcest is the pair of addresses whose ports end first, nil without any.
 func scarcest(all []PortsStatus) (least *PortsStatus) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -100,12 +101,11 @@ func latency(seconds float64) string {
 	return span(seconds)
 }
 
+// share writes a part of 1 as the dashboard does: cut, so that 100% is all of it.
 func share(v float64) string {
-	switch {
-	case v >= 0.99 && v < 1:
-		return fmt.Sprintf("%.2f%%", min(v*100, 99.99)) // 100% is none at all
-	case v >= 0.9 && v < 1:
-		return fmt.Sprintf("%.1f%%", v*100)
+	cut := math.Floor(v*1e4+1e-9) / 100
+	if cut == 100 {
+		return "100%"
 	}
-	return fmt.Sprintf("%.0f%%", v*100)
+	return fmt.Sprintf("%.2f%%", cut)
 }
