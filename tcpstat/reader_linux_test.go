@@ -188,8 +188,13 @@ func TestUnreadBytesAndOwnerAreShown(t *testing.T) {
 }
 
 func TestABoundSocketIsSeenOnlyWhenAskedFor(t *testing.T) {
-	r := openAll(t)[0]
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	var r *Reader
+	var fd int
+	var err error
+	testnet.NewNetns(t).Do(func() { // elsewhere the port may be that of a TIME-WAIT, too
+		r = openAll(t)[0]
+		fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
