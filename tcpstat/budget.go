@@ -3,13 +3,19 @@ package tcpstat
 import "time"
 
 // Budget spaces lists so that they take no more than a share of one processor,
-// however many sockets there are and however slow the machine is: after a list
-// that took c, the next one comes c/share later. The zero value is ready.
+// however many sockets there are and however slow the machine is: BudgetShare in
+// the long run, and of any one minute BudgetMinute and, where lists are dear and
+// uneven, what the last one costs.
+//
+// A list is not paid for before the next one may come, but in parts: so a dear one
+// among cheap ones makes no gap, and the first ones after a start, from which a
+// forecast is to come, stand closer. The zero value is ready.
 type Budget struct {
 	next     time.Time
 	interval time.Duration
-	cost     time.Duration // of the last list, and what else was spent since the one before
-	extra    time.Duration
+	extra    time.Duration // spent since the last list
+	owed     time.Duration // spent, and not covered by time that is over when the next list comes
+	paid     time.Duration // in this interval
 	spent    time.Duration // since the start
 }
 
@@ -18,6 +24,18 @@ const (
 	// 0.005; a fifth is left for what is not measured: the garbage that a
 	// report becomes, and the wake-ups.
 	BudgetShare = 0.004
+
+	// BudgetMinute is what they may take of one minute.
+	BudgetMinute = 0.005
+
+	// budgetAhead is how much may be owed when the next list comes: a minute of
+	// BudgetMinute less BudgetShare.
+	budgetAhead = 60 * time.Millisecond
+
+	// budgetParts: an interval pays a quarter of what is owed at least. Of
+	// eight lists of which one costs ten times the others, the longest interval
+	// is then three times the shortest.
+	budgetParts = 4
 
 	// ListsAtMost is how often to list where it costs nothing.
 	ListsAtMost = time.Second
@@ -28,15 +46,17 @@ func (b *Budget) Due(now time.Time) bool { return !now.Before(b.next) }
 
 // Listed books a list that ended at now and took cost.
 func (b *Budget) Listed(now time.Time, cost time.Duration) {
-	b.cost = cost + b.extra
+	b.owed += cost + b.extra
 	b.extra = 0
 	b.spent += cost
-	b.interval = max(ListsAtMost, time.Duration(float64(b.cost)/BudgetShare))
+	pay := max(b.owed/budgetParts, b.owed-budgetAhead)
+	b.interval = max(ListsAtMost, time.Duration(float64(pay)/BudgetShare))
+	b.paid = min(b.owed, time.Duration(float64(b.interval)*BudgetShare))
+	b.owed -= b.paid
 	b.next = now.Add(b.interval)
 }
 
-// Spend books what was spent on anything but a list. It is paid for by the next
-// interval.
+// Spend books what was spent on anything but a list. The next intervals pay for it.
 func (b *Budget) Spend(cost time.Duration) {
 	b.extra += cost
 	b.spent += cost
@@ -53,5 +73,5 @@ func (b *Budget) Share() float64 {
 	if b.interval == 0 {
 		return 0
 	}
-	return b.cost.Seconds() / b.interval.Seconds()
+	return b.paid.Seconds() / b.interval.Seconds()
 }

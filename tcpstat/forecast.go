@@ -262,10 +262,11 @@ func (f *Forecast) slope(all []sample, sure float64, of func(*sample) float64) f
 
 // slowest is the least rate of arrivals in any part of the window. A jump, or a
 // pool that opens within some seconds, is no trend, however steep it is; nor is
-// what has stopped.
+// what has stopped. Samples may stand at uneven distances: where one distance is
+// most of the window, all of the growth may be one jump in it, and the rate is 0.
 func slowest(all []sample) float64 {
 	part := all[len(all)-1].at.Sub(all[0].at) / forecastParts
-	least, from := math.Inf(1), 0
+	least, from, parts := math.Inf(1), 0, 0
 	grew := func(i, j int) float64 {
 		return (all[j].arrivals - all[i].arrivals) / all[j].at.Sub(all[i].at).Seconds()
 	}
@@ -273,7 +274,11 @@ func slowest(all []sample) float64 {
 		if all[i].at.Sub(all[from].at) >= part {
 			least = min(least, grew(from, i))
 			from = i
+			parts++
 		}
+	}
+	if parts < 2 {
+		return 0
 	}
 	for i := len(all) - 1; i >= 0; i-- { // the last part may overlap
 		if all[len(all)-1].at.Sub(all[i].at) >= part {

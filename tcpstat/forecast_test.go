@@ -17,8 +17,10 @@ type world struct {
 	held   []float64 // until when each is open; +Inf for good
 	passed []float64 // when each TIME-WAIT gives its port back
 	f      Forecast
-	next   float64 // sample
-	even   bool    // dials, not Poisson's
+	next   float64   // sample
+	gaps   []float64 // between samples, one after the other; see step
+	taken  int       // samples
+	even   bool      // dials, not Poisson's
 	due    float64
 
 	alarmAt, fullAt float64
@@ -26,8 +28,15 @@ type world struct {
 }
 
 func newWorld(seed uint64, ports int) *world {
-	return &world{r: rand.New(rand.NewPCG(seed, 1)), ports: ports, life: 60, began: time.Unix(1e9, 0), alarmAt: -1, fullAt: -1}
+	return &world{r: rand.New(rand.NewPCG(seed, 1)), ports: ports, life: 60, gaps: gapsFew, began: time.Unix(1e9, 0), alarmAt: -1, fullAt: -1}
 }
+
+// How far apart the budget of the lists makes samples: with few sockets, and with
+// 50,000 of which most are not towards the backend.
+var (
+	gapsFew  = []float64{2}
+	gapsMany = []float64{6, 5, 4, 3, 3, 2, 2, 2}
+)
 
 func (w *world) free() int { return w.ports - len(w.held) - len(w.passed) }
 
@@ -81,7 +90,8 @@ func (w *world) step(rate, lasts float64, leaves bool) {
 	if w.now < w.next {
 		return
 	}
-	w.next = w.now + 1.8 + 0.4*w.r.Float64() // as the budget of the lists makes it
+	w.next = w.now + w.gaps[w.taken%len(w.gaps)] - 0.2 + 0.4*w.r.Float64()
+	w.taken++
 	u := PortUse{Ports: w.ports, Held: len(w.held), Life: time.Duration(w.life * float64(time.Second))}
 	for _, t := range w.passed {
 		u.Leaving[min(ringSeconds, int(t-w.now))]++
@@ -102,12 +112,23 @@ func poisson(r *rand.Rand, mean float64) (n int) {
 
 // Ramps of all kinds over 400 ports, from nothing or from a level that was held
 // for two minutes, in 45 to 300 s.
-func TestARampIsForecastHalfAMinuteAhead(t *testing.T) {
+func TestARampIsForecastHalfAMinuteAhead(t *testing.T) { rampsAreForecast(t, gapsFew, 0.01, 25) }
+
+// Where lists are dear one in thirteen comes a little later. (At a list every 14.5 s, as
+// it would be if each were of all sockets, it is two of three, and some never.)
+func TestBesideManySocketsMostRampsAreForecastHalfAMinuteAhead(t *testing.T) {
+	rampsAreForecast(t, gapsMany, 0.12, 15)
+}
+
+// rampsAreForecast wants no more than a part of them later than half a minute
+// ahead, and none less than least seconds.
+func rampsAreForecast(t *testing.T, gaps []float64, part, least float64) {
+	t.Helper()
 	const runs = simRuns
 	late, worst := 0, math.Inf(1)
 	for seed := range uint64(runs) {
 		w := newWorld(seed, 400)
-		w.even = true
+		w.even, w.gaps = true, gaps
 		level := float64(w.r.IntN(3)) * 0.3 * 400 // 0, 30 or 60 %
 		for range int(level) {
 			w.dial(math.Inf(1), false)
@@ -142,7 +163,7 @@ func TestARampIsForecastHalfAMinuteAhead(t *testing.T) {
 		}
 	}
 	t.Logf("%d of %d were later than 30 s ahead; the latest %.1f s", late, runs, worst)
-	if late*100 > runs || worst < 25 {
+	if float64(late) > part*runs || worst < least {
 		t.Errorf("%d of %d ramps were seen less than 30 s ahead", late, runs)
 	}
 }
@@ -154,6 +175,9 @@ func TestSteadyUseAtFourFifthsIsNoAlarm(t *testing.T) {
 	for seed := range uint64(simRuns) {
 		w := newWorld(seed, 400)
 		w.even = true
+		if seed%2 == 1 {
+			w.gaps = gapsMany
+		}
 		kept, held := w.r.IntN(321), 0
 		starts, lasts := 20*w.r.Float64(), 0.1+6*w.r.Float64()
 		rate := float64(320-kept) / w.life

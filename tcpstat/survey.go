@@ -61,9 +61,9 @@ func (p *PairUse) Used() float64 {
 // Report is what one look has found. It is not changed afterwards.
 type Report struct {
 	At        time.Time
-	Sockets   int  // looked at
-	Changed   bool // the kernel's tables changed shape meanwhile: see ErrChanged
-	Listeners []Group
+	Sockets   int     // in the last list of all
+	Changed   bool    // the kernel's tables changed shape meanwhile: see ErrChanged
+	Listeners []Group // from the last list of all
 	Backends  []Group
 }
 
@@ -84,7 +84,9 @@ type lister interface {
 //
 // A Survey is for one goroutine at a time.
 type Survey struct {
-	list lister
+	list    lister
+	filters bool  // list costs less where it is asked for less
+	whole   whole // the last look at everything; see narrow
 
 	listeners []listenerCount
 	backends  []backendCount
@@ -97,6 +99,7 @@ type Survey struct {
 	forecasts map[forecastKey]*forecastSlot
 	now       time.Time
 	seen      int
+	towards   int                // of seen, with a remote port that is a backend's
 	visit     func(*Socket) bool // made once
 }
 
@@ -143,7 +146,11 @@ type forecastSlot struct {
 }
 
 // NewSurvey returns a Survey that lists with r, which stays the caller's.
-func NewSurvey(r *Reader) *Survey { return newSurvey(r) }
+func NewSurvey(r *Reader) *Survey {
+	v := newSurvey(r)
+	v.filters = r.Source() == "sock_diag"
+	return v
+}
 
 func newSurvey(l lister) *Survey {
 	v := &Survey{list: l, idle: map[string]int{}, forecasts: map[forecastKey]*forecastSlot{}}
@@ -156,26 +163,39 @@ const topShown = 10
 
 // Look lists all sockets in the states of mask and counts those that belong to
 // the plans. Bound need not be in every mask, because it makes the list twice as
-// dear: what the last list with it has shown stays. ports may be nil: then nothing
-// is said of ports. The ledgers are read only; see Ledger.Prune.
+// dear: what the last list with it has shown stays. Without Bound, and where it
+// saves much, sockets that are not towards a backend are left out, and what the
+// last list of all has shown of the listeners stays; see narrow. ports may be nil:
+// then nothing is said of ports. The ledgers are read only; see Ledger.Prune.
 func (v *Survey) Look(now time.Time, mask Mask, ports *LocalPorts, listeners []ListenerPlan, backends []BackendPlan) (*Report, error) {
 	v.prepare(now, ports, listeners, backends)
+	narrow := v.narrow(mask, listeners)
 	var err error
 	for range 1 + maxRepeats {
 		v.reset()
+		if !narrow {
+			v.taken = portSet{}
+		}
 		if mask.Has(Bound) {
 			v.bound = portSet{}
 		}
-		if err = v.list.Each(Filter{States: mask}, v.visit); !errors.Is(err, ErrChanged) {
+		if err = v.each(mask, narrow); !errors.Is(err, ErrChanged) {
 			break
 		}
 	}
 	if err != nil && !errors.Is(err, ErrChanged) {
 		return nil, err
 	}
-	r := &Report{At: now, Sockets: v.seen, Changed: err != nil}
+	if !narrow {
+		v.whole = whole{sockets: v.seen}
+	}
+	r := &Report{At: now, Sockets: v.whole.sockets, Changed: err != nil}
 	for i := range v.listeners {
 		l := &v.listeners[i]
+		if narrow {
+			r.Listeners = append(r.Listeners, *v.lastOf(l.name))
+			continue
+		}
 		g := Group{Name: l.name, Top: l.top.most(topShown)}
 		if mask.Has(Bound) {
 			v.idle[l.name] = l.count[Bound]
@@ -184,6 +204,7 @@ func (v *Survey) Look(now time.Time, mask Mask, ports *LocalPorts, listeners []L
 		g.Count[Ours] = l.count
 		r.Listeners = append(r.Listeners, g)
 	}
+	v.whole.listeners = r.Listeners
 	for i := range v.backends {
 		b := &v.backends[i]
 		if b.plan.Hidden {
@@ -259,7 +280,7 @@ func (v *Survey) addPair(backend int, p Pair, book *portBook) {
 
 // reset makes all counts zero.
 func (v *Survey) reset() {
-	v.seen, v.taken = 0, portSet{}
+	v.seen, v.towards = 0, 0
 	for i := range v.listeners {
 		v.listeners[i].count = Counts{}
 		v.listeners[i].top.reset()
@@ -298,6 +319,7 @@ func (v *Survey) see(s *Socket) {
 		return
 	}
 	if entries := v.remote[s.Remote.Port()]; entries != nil {
+		v.towards++
 		v.seeDialled(entries, s)
 	}
 }

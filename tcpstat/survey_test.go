@@ -14,13 +14,23 @@ type table struct {
 	one     Socket // handed to the callback
 	changed int
 	lists   int
+	asked   []Filter
+
+	towards       int // see dial
+	shown, passed int // of all lists
 }
 
 func (k *table) Each(f Filter, fn func(*Socket) bool) error {
 	k.lists++
+	k.asked = append(k.asked, f)
 	for i := range k.sockets {
 		k.one = k.sockets[i]
-		if f.match(&k.one) && !fn(&k.one) {
+		if !f.match(&k.one) {
+			k.passed++
+			continue
+		}
+		k.shown++
+		if !fn(&k.one) {
 			return nil
 		}
 	}
