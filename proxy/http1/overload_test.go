@@ -151,9 +151,9 @@ func TestAClientThatLeftWhileItWaitedIsNotServed(t *testing.T) {
 	if st := r.pool.Stats(); st.Unused != 1 {
 		t.Errorf("%d leases were given back unused", st.Unused)
 	}
-	if n := r.front.Stats().Requests["api"]["client_gone"]; n != 1 {
-		t.Errorf("%d clients are counted as gone", n)
-	}
+	testnet.WaitFor(t, testWait, "one client to be counted as gone", func() bool {
+		return r.front.Stats().Requests["api"]["client_gone"] == 1
+	})
 }
 
 func TestAnOpenModeAsksTheBackendNothing(t *testing.T) {
