@@ -28,9 +28,8 @@ const (
 	// BudgetMinute is what they may take of one minute.
 	BudgetMinute = 0.005
 
-	// budgetAhead is how much may be owed when the next list comes: a minute of
-	// BudgetMinute less BudgetShare.
-	budgetAhead = 60 * time.Millisecond
+	// budgetAhead is how much may be owed when the next list comes.
+	budgetAhead = time.Duration((BudgetMinute - BudgetShare) * float64(time.Minute))
 
 	// budgetParts: an interval pays a quarter of what is owed at least. Of
 	// eight lists of which one costs ten times the others, the longest interval
