@@ -41,7 +41,7 @@ func TestATableTakesMemoryAsKeysComeAndGivesItBackWhenItIsDropped(t *testing.T) 
 	if rss -= resident; rss > little {
 		t.Errorf("%d bytes are resident for 1000 keys", rss)
 	}
-	if s -= space; s < size {
+	if s -= space; s < size-little { // what earlier tests had is given back meanwhile
 		t.Errorf("the address space has %d bytes more, want %d: is the table in it?", s, size)
 	}
 	runtime.KeepAlive(r)
