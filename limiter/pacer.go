@@ -18,9 +18,14 @@ var ErrPacerStopped = errors.New("pacer is stopped")
 // give up. One goroutine, which Stop ends, takes the turns and passes them on:
 // a caller that leaves costs no turn and leaves no sleeper behind.
 //
-// There is no slack: time in which nobody came is not made up for later.
+// Any second sees at most rate turns taken. Below 100 a second the next turn is an
+// interval after the one before was taken, and not after it was due, so lateness is
+// lost. From there on timers are too coarse for that, and 10 ms of lateness are
+// made up for, at a rate up to 4 % lower so that the bound holds. Time in which
+// nobody came is never made up for.
 type Pacer struct {
 	turn    chan struct{} // unbuffered: a turn is passed only to one who waits
+	taken   chan struct{} // one token: who got the turn runs
 	rate    atomic.Int64
 	changed chan struct{} // one token: rate is new
 	stop    chan struct{}
@@ -36,6 +41,7 @@ func NewPacer(rate int) (*Pacer, error) {
 	}
 	p := &Pacer{
 		turn:    make(chan struct{}),
+		taken:   make(chan struct{}, 1),
 		changed: make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
@@ -53,6 +59,7 @@ func (p *Pacer) Wait(ctx context.Context) error {
 	}
 	select {
 	case <-p.turn:
+		p.taken <- struct{}{} // there is room: run empties it before the next turn
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
@@ -105,32 +112,35 @@ func (p *Pacer) run() {
 			return
 		case wokenByRate:
 			limit = clock.freshAfterTurn()
-			continue
+		case notWoken:
+			atOnce, ok := p.pass()
+			if !ok {
+				return
+			}
+			// Who got it may be slow to wake: the next would follow too soon.
+			<-p.taken
+			if !atOnce || !clock.makesUp() {
+				limit = clock.freshAfterTurn()
+			}
 		}
-		select {
-		case p.turn <- struct{}{}:
-			continue
-		default:
-		}
-		if !p.hold() {
-			return
-		}
-		// The turn lay here until somebody came. The next one counts from
-		// now: by the limiter's books it would be due already, and two
-		// callers would pass at once.
-		limit = clock.freshAfterTurn()
 	}
 }
 
-// hold keeps a turn until somebody wants it. It is false after Stop.
-func (p *Pacer) hold() bool {
+// pass gives a turn, at once or as soon as somebody wants it. ok is false after
+// Stop.
+func (p *Pacer) pass() (atOnce, ok bool) {
+	select {
+	case p.turn <- struct{}{}:
+		return true, true
+	default:
+	}
 	for {
 		select {
 		case p.turn <- struct{}{}:
-			return true
+			return false, true
 		case <-p.changed: // run reads the rate when it needs it
 		case <-p.stop:
-			return false
+			return false, false
 		}
 	}
 }
@@ -172,8 +182,20 @@ func (c *pacerClock) woken() waking {
 	return w
 }
 
+// madeUp is for how many turns of a second lateness is made up for.
+func madeUp(rate int) int { return rate / 100 }
+
+func (c *pacerClock) makesUp() bool { return madeUp(int(c.pacer.rate.Load())) > 0 }
+
+// fresh is a limiter that never had a turn. One that makes up for n turns may give
+// them, the one it begins with, and one at either end more than its rate.
 func (c *pacerClock) fresh() ratelimit.Limiter {
-	return ratelimit.New(int(c.pacer.rate.Load()), ratelimit.WithoutSlack, ratelimit.WithClock(c))
+	rate := int(c.pacer.rate.Load())
+	n := madeUp(rate)
+	if n > 0 {
+		rate -= n + 3
+	}
+	return ratelimit.New(rate, ratelimit.WithSlack(n), ratelimit.WithClock(c))
 }
 
 // freshAfterTurn is a limiter on whose books a turn was given right now. Its

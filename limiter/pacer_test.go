@@ -3,6 +3,8 @@ package limiter
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -54,6 +56,48 @@ func TestPacerMakesUpForNoIdleTime(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A caller that is late to wake is one that has the turn and has not taken it yet.
+func TestPacerGivesNoSecondMoreThanItsRateHoweverLateItsCallersWake(t *testing.T) {
+	for _, rate := range []int{1, 20, 99, 100, 256, 1000, 20_000} {
+		t.Run(fmt.Sprint(rate), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := startPacer(t, rate)
+				random := rand.New(rand.NewPCG(1, uint64(rate)))
+				turns := 3*rate + 10
+				var taken []time.Time
+				for i := range turns {
+					switch {
+					case i == turns/3 || i == turns/2:
+						<-time.After(3 * time.Second) // nobody comes
+					case i%50 == 1:
+						<-p.turn
+						<-time.After(time.Duration(random.Int64N(int64(20 * time.Millisecond))))
+						taken = append(taken, time.Now())
+						p.taken <- struct{}{}
+						continue
+					}
+					if err := p.Wait(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					taken = append(taken, time.Now())
+				}
+				first := 0
+				for i, at := range taken {
+					for at.Sub(taken[first]) >= time.Second {
+						first++
+					}
+					if n := i - first + 1; n > rate {
+						t.Fatalf("%d turns in the second before %v", n, at.Sub(taken[0]))
+					}
+				}
+				if took, most := taken[turns-1].Sub(taken[0]), 6*time.Second+time.Duration(turns)*time.Second/time.Duration(rate)*6/5; rate <= 1000 && took > most {
+					t.Errorf("%d turns took %v, want at most %v", turns, took, most)
+				}
+			})
+		})
+	}
 }
 
 func TestPacerCallersWhoLeaveCostNoTurns(t *testing.T) {
@@ -118,14 +162,14 @@ func TestPacerNewRateWakesASlowSleep(t *testing.T) {
 		}
 		synctest.Wait()
 		start := time.Now()
-		if err := p.SetRate(100); err != nil {
+		if err := p.SetRate(50); err != nil {
 			t.Fatal(err)
 		}
 		for i := 1; i <= 3; i++ {
 			if err := p.Wait(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if got := time.Since(start); got != time.Duration(i)*10*time.Millisecond {
+			if got := time.Since(start); got != time.Duration(i)*20*time.Millisecond {
 				t.Errorf("turn %d after %v", i, got)
 			}
 		}
