@@ -8,15 +8,19 @@
 #   make bench    microbenchmarks, then the side-by-side runs
 
 GO       ?= go
-FUZZTIME ?= 3s
+FUZZTIME ?= 4s
 VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 # Three packages at a time: half of their time the tests wait. They use real sockets and
-# real time limits, so more of them at once would measure the machine.
-GOTEST := $(GO) test -p 3 -timeout 10m
+# real time limits, so more of them at once would measure the machine. vet has a
+# target of its own, which looks for more than go test's does.
+GOTEST := $(GO) test -p 3 -vet=off -timeout 10m
+
+# The packages whose tests take the longest begin first.
+LONG := ./proxy/mysql ./cmd/weir ./proxy/http1 ./internal/sock ./tcpstat
 
 .NOTPARALLEL:
-.PHONY: build rootfs test need format vet lint race e2e netconn darwin fuzz accept bench screenshots clean
+.PHONY: build rootfs test need format vet lint race e2e beside netconn darwin fuzz accept bench screenshots clean
 
 # Static, and the same bytes from the same source, VERSION and Go release, in
 # whatever directory and with .git or without: the version comes in by VERSION.
@@ -44,7 +48,11 @@ rootfs:
 	chmod 755 '$(ROOTFS)/weir'
 	chmod 644 '$(ROOTFS)/etc/passwd' '$(ROOTFS)/etc/group'
 
-test: need format vet lint race e2e netconn darwin fuzz
+test: need format vet race beside netconn fuzz
+
+# e2e mostly waits, and lint and darwin only compute: they get what it leaves.
+beside:
+	@.ci/beside '$(MAKE) e2e' 'nice -n 19 $(MAKE) lint darwin'
 
 # The programs that tests compare with and look through.
 need:
@@ -70,31 +78,39 @@ lint:
 	fi
 
 race:
-	$(GOTEST) -race $$($(GO) list ./... | grep -v /accept)
+	$(GOTEST) -race $$($(GO) list $(LONG) ./... | grep -v /accept)
 
 # The built weir beside nginx, HAProxy, wrk and the rest, without the race
-# detector, which measures another program. The forecast of ports waits for more
-# than a minute and uses next to no processor time: beside the others.
+# detector, which measures another program. Three parts run at the same time, as
+# each waits more than it computes: the forecast, which takes a minute and next to
+# no processor; what PAGES names; all others. A new test is one of the others.
 e2e:
-	@$(GOTEST) -run '$(FORECAST)' ./accept & forecast=$$!; \
-		$(GOTEST) -skip '$(FORECAST)' ./accept/... && others=0 || others=1; \
-		wait $$forecast && exit $$others
+	$(GOTEST) -run '^$$' ./accept/...
+	@.ci/beside \
+		'$(GOTEST) -run "$(FORECAST)" ./accept' \
+		'$(GOTEST) -run "$(PAGES)" -skip "$(FORECAST)" ./accept' \
+		'$(GOTEST) -skip "$(FORECAST)|$(PAGES)" ./accept/...'
 
-FORECAST := ^TestAcceptTheEndOfThePortsIsForecast$$
+FORECAST := ^TestAcceptTheEndOfThePortsIsForecast
+PAGES := ^TestAccept.*(Dashboard|Page|Doctor|FirstFrame|Status|NoRung|ComesBackSees|Image|PrometheusRules|HAProxy|Drivers)
 
 # The tests again without the raw socket path, where sockets have a part. Those of
 # allocations and of time run here too, which the race detector distorts. Of the
 # accept tests those that meet a client's socket and do not take long; make accept
 # runs all of them once more.
 netconn:
-	$(GOTEST) -tags weir_netconn $$({ $(GO) list -f '$(SOCKETS)' ./...; echo $(call tagged,!race) | tr ' ' '\n'; } | sed 's,^\./,weir/,' | grep -v /accept | sort -u)
-	$(GOTEST) -tags weir_netconn -run '$(CLIENTS)' ./accept
+	$(GOTEST) -tags weir_netconn -run '^$$' ./accept
+	@.ci/beside \
+		'$(GOTEST) -tags weir_netconn $(LONG) $(NETCONN)' \
+		'$(GOTEST) -tags weir_netconn -run "$(CLIENTS)" ./accept'
+
+# The packages that internal/sock is part of, and those whose code names the tag or
+# that have tests without the race detector.
+NETCONN = $$({ $(GO) list -f "{{.ImportPath}} {{.Deps}} " ./... | sed -n "s,^\(weir[^ ]*\) .*[[ ]weir/internal/sock[] ].*,\1,p"; \
+	echo $(call tagged,!race) $(call tagged,weir_netconn) | tr " " "\n" | sed "s,^\./,weir/,"; } | grep -v /accept | sort -u)
 
 # Packages in which a build constraint names a tag.
-tagged = $$(grep -rlE --include='*.go' '^//go:build .*$(1)' . | xargs -n 1 dirname | sort -u)
-
-# Packages that internal/sock is part of, itself too.
-SOCKETS := {{$$p := .ImportPath}}{{if eq $$p "weir/internal/sock"}}{{$$p}}{{end}}{{range .Deps}}{{if eq . "weir/internal/sock"}}{{$$p}}{{end}}{{end}}
+tagged = $$(grep -rlE --include="*.go" "^//go:build .*$(1)" . | xargs -n 1 dirname | sort -u)
 
 CLIENTS := ^TestAccept(ShortConnections|HalfClosing|AClient|ClientsThat|ClientsWithout|Slow|Reordered|Wild|Unasked|Stopped|Killed|AKilled|HAProxy|KillLoses|SIGTERM|RequestsThat|LoggedIn|NothingLeaksThroughAConnection)
 
