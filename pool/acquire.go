@@ -160,7 +160,7 @@ func (p *Pool) refused(w want, err error) error {
 // as long as g is full, a place in the pool is of no use, and without room for a
 // lease neither is. mu is held.
 func (p *Pool) explain(err error, g *group) error {
-	return p.opts.explainWait(err, func() string {
+	return p.opts.explainWait(err, p.queueMax(), func() string {
 		switch {
 		case g.full():
 			return fmt.Sprintf("%d connections of %q (users[].max_open)", g.most, g.name)

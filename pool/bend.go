@@ -22,13 +22,21 @@ type bent struct {
 	noDials bool
 }
 
+// queueMax is how many may wait. mu is held.
+func (p *Pool) queueMax() int {
+	if p.bent.queue > 0 {
+		return min(p.opts.QueueMax, p.bent.queue)
+	}
+	return p.opts.QueueMax
+}
+
 // setQueueLimits gives the queue its bounds. mu is held.
 func (p *Pool) setQueueLimits() {
-	most := p.opts.QueueMax
-	if p.bent.queue > 0 {
-		most = min(most, p.bent.queue)
+	p.queue.SetLimits(p.queueMax(), p.opts.QueueTimeout)
+	p.errFull, p.errBusy = nil, nil // which name them
+	for _, g := range p.groups {
+		g.errFull = nil
 	}
-	p.queue.SetLimits(most, p.opts.QueueTimeout)
 }
 
 // Load is how busy a pool is, for who looks often.

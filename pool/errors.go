@@ -123,7 +123,7 @@ func bindHint(err error) string {
 }
 
 // explain wraps what ended a wait.
-func (o *Options) explain(err error) error { return o.explainWait(err, o.bound) }
+func (o *Options) explain(err error) error { return o.explainWait(err, o.QueueMax, o.bound) }
 
 func (o *Options) bound() string { return fmt.Sprintf("%d connections (pool.max_open)", o.MaxOpen) }
 
@@ -140,9 +140,12 @@ func (o *Options) explainSide(err error) error {
 	return o.explain(err)
 }
 
-// explainWait wraps what ended the wait for one of bound.
-func (o *Options) explainWait(err error, bound func() string) error {
+// explainWait wraps what ended the wait for one of bound, where so many may wait.
+func (o *Options) explainWait(err error, queue int, bound func() string) error {
 	switch {
+	case errors.Is(err, ErrQueueFull) && queue < o.QueueMax:
+		return fmt.Errorf("backend %q: %w: %d may wait in the present mode of overload (queue.max: %d) for %s",
+			o.Name, ErrQueueFull, queue, o.QueueMax, bound())
 	case errors.Is(err, ErrQueueFull):
 		return fmt.Errorf("backend %q: %w: %d may wait (queue.max) for %s",
 			o.Name, ErrQueueFull, o.QueueMax, bound())

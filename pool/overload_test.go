@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -223,4 +224,28 @@ func TestKeysDoNotStarveEachOtherUnderOverload(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestAFullQueueNamesTheBoundThatIsInTheWay(t *testing.T) {
+	bubble(t, func(o *Options) { o.MaxOpen, o.QueueMax = 1, 2 }, func(x fixture) {
+		l := x.get("")
+		refused := func(want string) {
+			t.Helper()
+			if r, _ := x.done(x.ask("", 3)); r.err == nil || !strings.Contains(r.err.Error(), want) {
+				t.Errorf("%v, want %q", r.err, want)
+			}
+		}
+		var waiting []<-chan result
+		waiting = append(waiting, x.ask("", 3))
+		x.Bend(1, false)
+		refused(": 1 may wait in the present mode of overload (queue.max: 2) for 1 connections")
+		x.Bend(0, false)
+		waiting = append(waiting, x.ask("", 3))
+		refused(": 2 may wait (queue.max) for 1 connections")
+		for _, w := range waiting {
+			l.Release()
+			l = x.mustGet(w)
+		}
+		l.Release()
+	})
 }

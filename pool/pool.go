@@ -32,9 +32,9 @@ type Pool struct {
 	// called under it, because it only computes.)
 	mu      sync.Mutex
 	opts    *Options // replaced whole, never changed
-	errFull error    // refusals come in storms: built once for these opts
-	errShed error
-	errBusy error // built at the first refusal
+	errShed error    // refusals come in storms: built once for these opts
+	errFull error    // these two at the first one
+	errBusy error
 	closed  bool
 	emptied chan struct{} // closed when closed and no socket is left
 
@@ -109,7 +109,6 @@ func New(o Options) (*Pool, error) {
 		epoch:   time.Now(),
 		pacer:   pacer,
 		opts:    &o,
-		errFull: o.explain(ErrQueueFull),
 		errShed: o.explain(ErrShed),
 		emptied: make(chan struct{}),
 		keys:    make(map[string]*keyed),
@@ -213,7 +212,7 @@ func (p *Pool) Apply(o Options) error {
 		return o.explain(ErrClosed)
 	}
 	old := p.opts
-	p.opts, p.errFull, p.errShed, p.errBusy = &o, o.explain(ErrQueueFull), o.explain(ErrShed), nil
+	p.opts, p.errShed = &o, o.explain(ErrShed)
 	p.setQueueLimits()
 	p.turns.SetLimits(sideWaiters, o.QueueTimeout)
 	p.regroup()
