@@ -423,3 +423,26 @@ func TestAcceptAChangeThatNeedsARestartIsRefusedByItsKey(t *testing.T) {
 		t.Errorf("after the refused reload: %q", body)
 	}
 }
+
+// A client that is left unread for a minute is served as soon as the limit is gone.
+func TestAcceptAReloadThatLiftsALimitReachesWhoIsHeldBack(t *testing.T) {
+	backend := startNginx(t, "")
+	before := oneBackend(backend.Addr.String(), "limits: {per_rate: 1/h, per_burst: 1}", "")
+	w := startReloadable(t, before)
+	c := dialLimited(t, w.addr["web"], "127.0.0.1")
+	for i := range 4 { // one is answered, three are refused
+		status, _, err := c.ask()
+		if want := map[bool]int{true: 200, false: 429}[i == 0]; status != want || err != nil {
+			t.Fatalf("request %d: %d %v, want %d", i, status, err, want)
+		}
+	}
+	if _, err := io.WriteString(c, limitedRequest); err != nil {
+		t.Fatal(err)
+	}
+	testnet.WaitFor(t, 10*time.Second, "the client to be left unread", func() bool { return w.rungs().Listeners[0].Unread == 1 })
+	w.mustReload(oneBackend(backend.Addr.String(), "", ""))
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	if status, _, err := c.answer(); status != 200 || err != nil {
+		t.Errorf("after the reload: %d %v", status, err)
+	}
+}

@@ -11,6 +11,15 @@ func (s *Server) SetAccepting(on bool) {
 	}
 }
 
+// HearAll has all clients read that are left unread for their refusals.
+func (s *Server) HearAll() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.open {
+		b.l.HearAll()
+	}
+}
+
 // Backlog is the kernel's queue of a listener, on all of its addresses together.
 type Backlog struct {
 	Waiting int // clients that are connected and not accepted

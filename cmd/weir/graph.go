@@ -171,6 +171,7 @@ func (g *graph) apply(cfg *configs.Config) error {
 	gates.commit()
 	g.budget.SetLimit(int64(cfg.Memory.Buffers))
 	opened.Commit(cfg.Drain.Timeout)
+	g.server.HearAll() // the limits that held them back may be gone
 	for name, b := range g.backends {
 		if backends[name] == nil {
 			g.retire(b, cfg.Drain.Timeout)

@@ -97,6 +97,7 @@ type Listener struct {
 	closed              [hows]atomic.Uint64
 	unread              atomic.Int64  // clients that are left unread now
 	leftUnread          atomic.Uint64 // how often one was
+	heard               atomic.Pointer[chan struct{}]
 }
 
 // ListenerStats is a Listener's state by value.
@@ -124,6 +125,8 @@ func Listen(opt ListenOptions) (*Listener, error) {
 	l := &Listener{opt: opt, stop: make(chan struct{}), lots: map[time.Duration]*lot{}}
 	l.max.Store(int64(opt.MaxClients))
 	l.front.Store(&opt.Handler)
+	heard := make(chan struct{})
+	l.heard.Store(&heard)
 	l.gone, l.left, l.away = l.ended, l.closingEnded, l.refusedEnded
 	if opt.Log == nil {
 		l.opt.Log = slog.New(slog.DiscardHandler)
@@ -318,6 +321,7 @@ func (l *Listener) leave(n *node) {
 func (l *Listener) run(c Conn, n *node, w Wake, state any) {
 	growStack(w)
 	for {
+		heard := l.heard.Load()
 		next := (*l.front.Load()).Serve(l, c, w, state)
 		if next.Park == 0 {
 			l.leave(n)
@@ -326,13 +330,13 @@ func (l *Listener) run(c Conn, n *node, w Wake, state any) {
 		}
 		l.limitUnread(&next)
 		if raw, ok := parkable(c); ok {
-			if l.park(raw, next) {
+			if l.park(raw, next, heard) {
 				return
 			}
 			w, state = WakeDraining, next.State
 			continue
 		}
-		w, state = l.parkPlain(c.(*plainConn), next), next.State
+		w, state = l.parkPlain(c.(*plainConn), next, heard), next.State
 	}
 }
 
@@ -365,7 +369,7 @@ func growStack(w Wake) byte {
 }
 
 // parkPlain parks a connection of the plain path: its goroutine waits.
-func (l *Listener) parkPlain(c *plainConn, next Next) Wake {
+func (l *Listener) parkPlain(c *plainConn, next Next, heard *chan struct{}) Wake {
 	l.parked.Add(1)
 	defer l.parked.Add(-1)
 	if next.Unread {
@@ -379,7 +383,7 @@ func (l *Listener) parkPlain(c *plainConn, next Next) Wake {
 	switch {
 	case l.draining.Load():
 	case next.Unread:
-		l.leaveUnread(next.Park)
+		l.leaveUnread(next.Park, *heard)
 	default:
 		err = c.await()
 	}

@@ -247,8 +247,9 @@ func (l *Listener) lotFor(wait time.Duration) *lot {
 }
 
 // park hands c to the poller. False means that c is still the caller's and
-// should be ended: the listener drains, or the kernel had no room.
-func (l *Listener) park(c *rawConn, next Next) bool {
+// should be ended: the listener drains, or the kernel had no room. heard is what
+// l.heard was before the handler said next.
+func (l *Listener) park(c *rawConn, next Next, heard *chan struct{}) bool {
 	lot := l.lotFor(next.Park)
 	c.slot.deaf, c.slot.ahead = next.Unread, next.Ahead
 	if c.poll.Load() != nil {
@@ -257,7 +258,7 @@ func (l *Listener) park(c *rawConn, next Next) bool {
 			c.slot.inSet = false
 		}
 		if err := c.demote(); err != nil {
-			l.heard(c)
+			l.listen(c)
 			return false
 		}
 	}
@@ -265,16 +266,18 @@ func (l *Listener) park(c *rawConn, next Next) bool {
 	l.parked.Add(1)
 	if err := lot.p.add(lot, c, next.State); err != nil {
 		l.parked.Add(-1)
-		l.heard(c)
+		l.listen(c)
 		l.enter(&c.node)
 		return false
 	}
 	// Drain sets the flag and then empties the lots; we fill the lot and then
-	// look for the flag. So does Interrupt.
+	// look for the flag. So do Interrupt and HearAll.
 	if l.draining.Load() {
 		lot.drain()
 	} else if c.interrupted.Load() {
 		l.rouse(c)
+	} else if next.Unread && l.heard.Load() != heard {
+		l.hearParked()
 	}
 	return true
 }
@@ -298,14 +301,40 @@ func (l *Listener) resume(c *rawConn, w Wake) {
 	l.parked.Add(-1)
 	state, parked := c.slot.state, c.slot.by-int64(c.slot.lot.wait)
 	c.slot.state = nil
-	l.heard(c)
+	l.listen(c)
 	c.brisk = w == WakeReadable && time.Now().UnixNano()-parked < int64(grace)
 	l.enter(&c.node)
 	go l.run(c, &c.node, w, state)
 }
 
-// heard ends a client's time of being left unread.
-func (l *Listener) heard(c *rawConn) {
+// hearParked wakes the parked clients that are left unread.
+func (l *Listener) hearParked() {
+	p := l.opt.Poller
+	if p == nil {
+		return
+	}
+	var deaf []*rawConn
+	p.mu.Lock()
+	for _, x := range p.lots {
+		if x.l != l {
+			continue
+		}
+		for n := x.list.front(); n != nil && n != &x.list.root; {
+			c := n.conn.(*rawConn)
+			n = n.next
+			if c.slot.deaf {
+				deaf = append(deaf, p.take(c.fd, c.slot.gen))
+			}
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range deaf {
+		l.resume(c, WakeExpired)
+	}
+}
+
+// listen ends a client's time of being left unread.
+func (l *Listener) listen(c *rawConn) {
 	if c.slot.deaf {
 		c.slot.deaf = false
 		l.unread.Add(-1)

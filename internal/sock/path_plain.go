@@ -29,7 +29,11 @@ func (l *Listener) rouse(*rawConn) {}
 
 func (c *rawConn) Interrupt() {}
 
-func (l *Listener) park(*rawConn, Next) bool { panic("BUG: raw path in a build without it") }
+func (l *Listener) hearParked() {}
+
+func (l *Listener) park(*rawConn, Next, *chan struct{}) bool {
+	panic("BUG: raw path in a build without it")
+}
 
 // shard is one listening socket.
 type shard struct{ ln net.Listener }

@@ -8,7 +8,8 @@ import "time"
 // meanwhile. On the raw path a reset wakes it at once, and so does a FIN behind
 // which nothing waits: it has left. Park is rounded up by a
 // tenth or so, to a minute at most. A quarter of MaxClients, and MaxRefused, may
-// be left unread at one time; one more waits as if Unread were not set.
+// be left unread at one time; one more waits as if Unread were not set. HearAll
+// ends the time of all.
 
 // limitUnread sees whether a client may be left unread, and for how long.
 func (l *Listener) limitUnread(next *Next) {
@@ -41,12 +42,21 @@ func (l *Listener) mayLeaveUnread() bool {
 }
 
 // leaveUnread waits in the goroutine of a client on the plain path, which cannot
-// be told of a reset there without reading.
-func (l *Listener) leaveUnread(wait time.Duration) {
+// be told of a reset there without reading. heard is closed by HearAll.
+func (l *Listener) leaveUnread(wait time.Duration, heard <-chan struct{}) {
 	t := time.NewTimer(wait)
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-heard:
 	case <-l.stop:
 	}
+}
+
+// HearAll wakes all that are left unread, with WakeExpired, and those whose handler
+// is about to say so: what they were refused by may have changed.
+func (l *Listener) HearAll() {
+	next := make(chan struct{})
+	close(*l.heard.Swap(&next))
+	l.hearParked()
 }

@@ -118,3 +118,39 @@ func TestAQuarterOfTheClientsAreLeftUnreadAtMost(t *testing.T) {
 		}
 	}
 }
+
+func TestHearAllWakesClientsLeftUnread(t *testing.T) {
+	l, h := hold(t, time.Minute, sock.ListenOptions{})
+	const clients = 5
+	for range clients {
+		io.WriteString(dial(t, l), "hello")
+		<-h.begun
+	}
+	waitFor(t, "all are left unread", func() bool { return l.Stats().Unread == clients })
+	l.HearAll()
+	for range clients {
+		if woke := <-h.woken; woke.w != sock.WakeExpired || woke.text != "hello" {
+			t.Errorf("woke as %v with %q", woke.w, woke.text)
+		}
+	}
+}
+
+// tooLate leaves its client unread by what was true before it was told otherwise.
+type tooLate struct{ *holder }
+
+func (h tooLate) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
+	if w == sock.WakeAccepted {
+		l.HearAll()
+	}
+	return h.holder.Serve(l, c, w, state)
+}
+
+func TestHearAllWakesAClientOnItsWayToBeLeftUnread(t *testing.T) {
+	l, h := hold(t, time.Minute, sock.ListenOptions{})
+	l.SetHandler(tooLate{h})
+	dial(t, l)
+	<-h.begun
+	if woke := <-h.woken; woke.w != sock.WakeExpired {
+		t.Errorf("woke as %v", woke.w)
+	}
+}
