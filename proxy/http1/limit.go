@@ -10,13 +10,14 @@ import (
 	"weir/proxy/fault/overlimit"
 )
 
-// admit takes the request through the gates of its listener, route and backend.
-// Where one refuses it, the request has been answered.
+// admit takes the request through the gates of its listener, route and backend,
+// without a route through the first alone. Where one refuses it, the request has
+// been answered.
 func (s *session) admit() (in, keep bool) {
 	s.lines = s.lines[:0]
 	now := limiter.Nanos(s.began)
 	for _, l := range s.limits() {
-		if l.Gate == nil {
+		if l == nil || l.Gate == nil {
 			continue
 		}
 		v, wait := s.way.Enter(l.Gate, now, s.keyOf(&l.By))
@@ -117,7 +118,7 @@ func (s *session) sayLeft(now int64) {
 		return
 	}
 	for _, l := range s.limits() {
-		if l.Gate == g {
+		if l != nil && l.Gate == g {
 			s.lines = appendRateLimit(s.lines, l.By.Name(), limit, left, ceilSeconds(full))
 		}
 	}
@@ -125,6 +126,9 @@ func (s *session) sayLeft(now int64) {
 
 // limits are those that the request meets, in order.
 func (s *session) limits() [3]*overlimit.Limit {
+	if s.route == nil {
+		return [...]*overlimit.Limit{&s.set.Limit, nil, nil}
+	}
 	return [...]*overlimit.Limit{&s.set.Limit, &s.route.Limit, &s.route.Backend.Limit}
 }
 

@@ -400,3 +400,25 @@ func TestAClientThatLeavesWhileItIsLeftUnreadGivesItsPlaceBack(t *testing.T) {
 	}
 	testnet.WaitFor(t, testWait, "its place is free", func() bool { return counts.Stats().Open == 0 && r.l.Stats().Unread == 0 })
 }
+
+func TestWhatHasNoRouteIsWithinTheListenersLimitsToo(t *testing.T) {
+	var gate *limiter.Gate
+	r, be := limited(t, limiter.GateOptions{PerRate: hourly(t, 2)}, byClient, func(s *http1.Settings) {
+		s.Routes[0].Path, gate = "/api/", s.Limit.Gate
+	})
+	c := r.client()
+	for i, want := range []int{404, 404, 429, 429} {
+		if a := c.ask("/wp-admin"); a.status != want {
+			t.Errorf("request %d: %d, want %d", i, a.status, want)
+		}
+	}
+	if n := be.Requests(); n != 0 {
+		t.Errorf("the backend got %d requests", n)
+	}
+	if n := r.front.Stats().Requests[""]["limit_per_rate"]; n != 2 {
+		t.Errorf("%d are counted", n)
+	}
+	if n := gate.InFlight(); n != 0 {
+		t.Errorf("%d are said to be under way", n)
+	}
+}

@@ -292,17 +292,20 @@ func (s *session) serve() (keep bool) {
 	s.logStart()
 	s.body.start(s)
 	s.upload.reset()
-	if rej := s.choose(); rej != nil {
-		return s.reject(rej)
-	}
-	if s.set.MaxBody > 0 && s.req.ContentLength > s.set.MaxBody {
+	rej := s.choose()
+	if rej == nil && s.set.MaxBody > 0 && s.req.ContentLength > s.set.MaxBody {
 		return s.refuse(fault.BodyTooLarge, nil)
 	}
 	in, keep := s.admit()
-	if in {
+	switch {
+	case !in:
+		return keep
+	case rej != nil: // who tries what is not there is within its rate as well, or refused
+		keep = s.reject(rej)
+	default:
 		keep = s.admitted()
-		s.way.Leave()
 	}
+	s.way.Leave()
 	return keep
 }
 
