@@ -48,7 +48,7 @@ func (g *Guard) Enter(class Class) (Ticket, Door) {
 	door := DoorPass
 	switch {
 	case t.Probe():
-	case e.Refuse == RefuseAll:
+	case g.shut(&e):
 		door = DoorOpen
 	case class.Level() > int(e.LowestClass):
 		door = DoorClass
@@ -75,12 +75,18 @@ func (g *Guard) Look(class Class) Door {
 		return g.refuse(class, DoorOpen)
 	}
 	switch {
-	case e.Refuse == RefuseAll:
+	case g.shut(&e):
 		return g.refuse(class, DoorOpen)
 	case class.Level() > int(e.LowestClass):
 		return g.refuse(class, DoorClass)
 	}
 	return DoorPass
+}
+
+// shut says whether the mode refuses all. It is open by hand or because the breaker
+// is; the breaker's own word is newer than the mode, which is worked out each tick.
+func (g *Guard) shut(e *Effect) bool {
+	return e.Refuse == RefuseAll && (e.ByHand || !g.Breaks.Load())
 }
 
 func (g *Guard) refuse(class Class, door Door) Door {

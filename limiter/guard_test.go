@@ -103,7 +103,18 @@ func TestALookSaysWhatTheDoorWouldSay(t *testing.T) {
 	}{
 		{"closed", func() {}, DoorPass},
 		{"open", func() { g.Breaker.Force(now, BreakerForceOpen) }, DoorOpen},
-		{"closed again", func() { g.Breaker.Force(now, BreakerForceClosed); g.Breaker.Force(now, BreakerAuto) }, DoorPass},
+		{"the mode follows", func() {
+			for i := range int64(20) {
+				g.Ladder.Tick(now+i*int64(ModeTick), Signals{Breaker: BreakerOpen})
+			}
+		}, DoorOpen},
+		{"closed again, and the mode does not know yet", func() {
+			if g.Ladder.Effect().Mode != ModeOpen {
+				t.Error("the mode is not open")
+			}
+			g.Breaker.Force(now, BreakerForceClosed)
+			g.Breaker.Force(now, BreakerAuto)
+		}, DoorPass},
 		{"by hand", func() { g.Ladder.Force(now, ModeOpen) }, DoorOpen},
 		{"released", func() { g.Ladder.Release(now) }, DoorPass},
 	} {
@@ -117,7 +128,7 @@ func TestALookSaysWhatTheDoorWouldSay(t *testing.T) {
 			t.Errorf("%s: the door says %v, want %v", row.name, got, row.want)
 		}
 	}
-	if _, shed, open := g.Counts(); shed != [Classes]uint64{} || open != [Classes]uint64{2: 4} {
+	if _, shed, open := g.Counts(); shed != [Classes]uint64{} || open != [Classes]uint64{2: 6} {
 		t.Errorf("%v %v", shed, open)
 	}
 	// When it has been open for long enough one may try, with what it has to send.
