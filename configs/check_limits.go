@@ -10,7 +10,7 @@ func (ch *checker) limits() {
 	for i := range ch.c.Listeners {
 		l := &ch.c.Listeners[i]
 		path := fmt.Sprintf("listeners[%d]", i)
-		ch.limitsOf(&l.Limits, l.Protocol, path+".limits")
+		ch.limitsOf(&l.Limits, l.Protocol, path+".limits", l.Connections)
 		if l.Connections.Burst > 0 && l.Connections.Rate == (Rate{}) && ch.good(path+".connections.rate") {
 			ch.warn(path+".connections.burst", "has no effect without connections.rate")
 		}
@@ -18,20 +18,25 @@ func (ch *checker) limits() {
 			ch.warn(at, "%d has no effect: max_clients, which is %d, lets no more connect", l.Connections.PerClient, l.MaxClients)
 		}
 		for j := range l.Routes {
-			ch.limitsOf(&l.Routes[j].Limits, l.Protocol, fmt.Sprintf("%s.routes[%d].limits", path, j))
+			ch.limitsOf(&l.Routes[j].Limits, l.Protocol, fmt.Sprintf("%s.routes[%d].limits", path, j), Connections{})
 		}
 	}
 	for i := range ch.c.Backends {
 		b := &ch.c.Backends[i]
 		path := fmt.Sprintf("backends[%d]", i)
-		ch.limitsOf(&b.Limits, b.Protocol, path+".limits")
+		ch.limitsOf(&b.Limits, b.Protocol, path+".limits", Connections{})
+		if at := path + ".limits.in_flight"; b.Limits.InFlight == InFlightAuto && b.Queue.Max == 0 && ch.good(path+".queue.max") {
+			ch.warn(at, "auto tries lower numbers now and then to find the right one, and with queue.max 0 those whom such a try would have wait are refused; write a queue.max that lets some wait, or a number here")
+		}
 		if at := path + ".limits.in_flight"; int(b.Limits.InFlight) >= b.Pool.MaxOpen && ch.set[at] {
 			ch.warn(at, "%d has no effect: pool.max_open, which is %d, lets no more be in flight", b.Limits.InFlight, b.Pool.MaxOpen)
 		}
 	}
 }
 
-func (ch *checker) limitsOf(l *Limits, protocol, path string) {
+// limitsOf applies the rules of one block. Those who connect are counted by its
+// prefixes too.
+func (ch *checker) limitsOf(l *Limits, protocol, path string, who Connections) {
 	at := func(key string) string { return path + "." + key }
 	if ch.good(at("per")) && protocol != "" {
 		switch {
@@ -62,9 +67,9 @@ func (ch *checker) limitsOf(l *Limits, protocol, path string) {
 			}
 		}
 	}
-	if l.Per != defaultPer {
+	if l.Per != defaultPer && who.PerClient == 0 && who.Rate == (Rate{}) {
 		for key, says := range map[string]bool{"ipv4_prefix": l.IPv4Prefix != defaultIPv4Bits, "ipv6_prefix": l.IPv6Prefix != defaultIPv6Bits} {
-			if says && !strings.Contains(path, "listeners") {
+			if says && ch.good(at("per")) {
 				ch.warn(at(key), "has no effect: limits.per is %s", clip(l.Per))
 			}
 		}

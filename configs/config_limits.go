@@ -81,6 +81,9 @@ var errNotInFlight = errors.New("must be a whole number or auto")
 func (d *decoder) notInFlight(n *node, f field, path string) error {
 	err := fmt.Errorf("%q must be a whole number from %s to %s", clip(n.text), f.least, f.most)
 	if strings.HasPrefix(path, "backends") && d.speaks.protocol == ProtocolHTTP {
+		if suggest(n.text, []string{"auto"}) != "" {
+			return fmt.Errorf("%w, or auto; did you mean auto?", err)
+		}
 		return fmt.Errorf("%w, or auto", err)
 	}
 	return err

@@ -210,7 +210,7 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 			if near != "" {
 				meant[near] = true
 			}
-			d.fail(k.mark(), p, "unknown key%s", d.hint(k.text, near, v.Type()))
+			d.fail(k.mark(), p, "unknown key%s", d.hint(path, k.text, near, v.Type()))
 			continue
 		}
 		if f := fields[at]; !f.has(d.speaks.protocol) {
@@ -223,8 +223,8 @@ func (d *decoder) structure(n *node, v reflect.Value, path string) {
 }
 
 // hint says what an unknown key most likely meant: a key with nearly that
-// name, or a key of that name that stands elsewhere.
-func (d *decoder) hint(key, near string, t reflect.Type) string {
+// name, or the keys of that name that stand the least far from path.
+func (d *decoder) hint(path, key, near string, t reflect.Type) string {
 	if d.errs.full() {
 		return ""
 	}
@@ -234,10 +234,8 @@ func (d *decoder) hint(key, near string, t reflect.Type) string {
 	if key == "mode" && t == reflect.TypeFor[Backend]() && d.speaks.protocol != ProtocolMySQL {
 		return "; a mode of degradation is set while weir runs, with weir mode"
 	}
-	for _, p := range KeyPaths() {
-		if p == key || strings.HasSuffix(p, "."+key) {
-			return "; it belongs at " + p
-		}
+	if at := nearestKeys(path, key); at != nil {
+		return "; it belongs at " + orList(at)
 	}
 	return "; there are: " + strings.Join(keysOf(t, d.speaks.protocol), ", ")
 }

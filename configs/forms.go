@@ -66,10 +66,31 @@ func perForm(s string) error {
 	case s == "client" || s == "user":
 		return nil
 	case !isHeader:
-		return fmt.Errorf("%q must be client, user (mysql) or header:NAME, such as header:X-Api-Key", clip(s))
+		return fmt.Errorf("%q must be client, user (mysql) or header:NAME, such as header:X-Api-Key%s", clip(s), perMeant(s))
 	default:
-		return tokenForm(field)
+		if err := tokenForm(field); err != nil {
+			return fmt.Errorf("of header:NAME the NAME %w, such as header:X-Api-Key%s", err, perMeant(s))
+		}
+		return nil
 	}
+}
+
+// perMeant is the end of a message: what a value of per that is none most likely
+// meant, "" if nothing.
+func perMeant(s string) string {
+	head, field, isField := strings.Cut(s, ":")
+	field = strings.TrimSpace(field)
+	meant := ""
+	switch {
+	case !isField:
+		meant = suggest(s, []string{"client", "user"})
+	case suggest(head, []string{"header"}) != "" && tokenForm(field) == nil:
+		meant = perHeader + field
+	}
+	if meant == "" {
+		return ""
+	}
+	return "; did you mean " + meant + "?"
 }
 
 // hostForm takes what a Host header can be compared with: a name, an IP

@@ -18,6 +18,9 @@ func parseScalar(n *node, f field, t reflect.Type) (reflect.Value, error) {
 		return reflect.Value{}, fmt.Errorf("%q is a text; write it without quotes", clip(n.text))
 	}
 	v, err := parseText(n.text, t)
+	if hint, ok := errors.AsType[*rateHint](err); ok {
+		return v, hint.within(f)
+	}
 	switch {
 	case errors.Is(err, errLetsNothing):
 		return v, fmt.Errorf("%w; leave the key out for %s", err, cmp.Or(f.absent, "its default"))

@@ -59,3 +59,31 @@ func sharedLetters(a, b string) int {
 	}
 	return n
 }
+
+// nearestKeys returns the paths of the keys of that name that stand the fewest
+// blocks away from the block at path, whose indexes count for nothing.
+func nearestKeys(path, key string) (near []string) {
+	var here []string
+	for _, block := range strings.FieldsFunc(path, func(r rune) bool { return r == '.' }) {
+		name, _, _ := strings.Cut(block, "[")
+		here = append(here, name)
+	}
+	least := 0
+	for _, p := range KeyPaths() {
+		if p != key && !strings.HasSuffix(p, "."+key) {
+			continue
+		}
+		there := strings.Split(strings.ReplaceAll(p, "[]", ""), ".")
+		same := 0
+		for same < len(here) && same < len(there) && here[same] == there[same] {
+			same++
+		}
+		switch away := len(here) + len(there) - 2*same; {
+		case near == nil || away < least:
+			near, least = []string{p}, away
+		case away == least:
+			near = append(near, p)
+		}
+	}
+	return near
+}

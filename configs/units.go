@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -117,22 +118,67 @@ func sizeHint(s, digits, unit string) error {
 func parseRate(s string) (Rate, error) {
 	count, unit, found := strings.Cut(s, "/")
 	n, err := parseDigits(count)
+	if digits, rest := splitDigits(count); err != nil && rest == "" && len(digits) > 18 && digits[0] != '0' {
+		return Rate{}, fmt.Errorf("%s is %w", clip(s), errTooLarge)
+	}
 	if err != nil {
-		return Rate{}, fmt.Errorf("%q is not a rate; write a whole number per second, minute or hour: 100/s, 30/m or 5/h", clip(s))
+		text := fmt.Sprintf("%q is not a rate; write a whole number per second, minute or hour: ", clip(s))
+		return Rate{}, &rateHint{text, []Rate{{100, time.Second}, {30, time.Minute}, {5, time.Hour}}}
+	}
+	if n == 0 {
+		return Rate{}, fmt.Errorf("%s %w", clip(s), errLetsNothing)
+	}
+	var all []Rate
+	for _, u := range rateUnits {
+		all = append(all, Rate{n, u.per})
 	}
 	if !found {
-		return Rate{}, fmt.Errorf("%s needs a unit: %s/s, %s/m or %s/h", count, count, count, count)
+		return Rate{}, &rateHint{count + " needs a unit: ", all}
 	}
 	for _, u := range rateUnits {
 		if unit != u.name {
 			continue
 		}
-		if n == 0 {
-			return Rate{}, fmt.Errorf("%s %w", s, errLetsNothing)
-		}
 		return Rate{Count: n, Per: u.per}, nil
 	}
-	return Rate{}, fmt.Errorf("%q has a unit that is not known; write %s/s, %s/m or %s/h", clip(s), count, count, count)
+	return Rate{}, &rateHint{fmt.Sprintf("%q has a unit that is not known; write ", clip(s)), all}
+}
+
+// rateHint is of a text that is no rate, and may be meant as one of those.
+type rateHint struct {
+	text string
+	mean []Rate
+}
+
+func (h *rateHint) Error() string {
+	var words []string
+	for _, r := range h.mean {
+		words = append(words, r.String())
+	}
+	return h.text + orList(words)
+}
+
+// within is h with those rates alone that f takes, or with all if it takes none.
+func (h *rateHint) within(f field) *rateHint {
+	var taken []Rate
+	for _, r := range h.mean {
+		if checkRange(reflect.ValueOf(r), "", f) == nil {
+			taken = append(taken, r)
+		}
+	}
+	if taken == nil {
+		return h
+	}
+	return &rateHint{h.text, taken}
+}
+
+// orList is "a", "a or b", "a, b or c".
+func orList(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
 // errLetsNothing is of a rate of 0. What to do instead, the key knows.

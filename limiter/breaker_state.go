@@ -84,7 +84,7 @@ func (b *Breaker) Force(now int64, f BreakerForce) error {
 			return
 		}
 		b.forced = f
-		b.gb = b.fresh()
+		b.renew()
 		b.cause = "set to " + f.String() + " by hand"
 		if f == BreakerForceOpen {
 			b.enter(BreakerOpen)
@@ -93,6 +93,30 @@ func (b *Breaker) Force(now int64, f BreakerForce) error {
 		}
 	})
 	return nil
+}
+
+// Reset closes the breaker and has it count anew, for a backend that is another
+// one from now on; a hand's word was of the old one. One that was closed reports
+// nothing.
+func (b *Breaker) Reset(now int64, cause string) {
+	b.locked(now, func() {
+		was := b.state()
+		b.forced, b.cause = BreakerAuto, cause
+		b.renew()
+		b.enter(BreakerClosed)
+		b.changed = was != BreakerClosed
+	})
+}
+
+// renew begins with a fresh gobreaker. Probes under way keep their places, but
+// the old one, which would report its changes still, hears no more of them.
+func (b *Breaker) renew() {
+	b.gb = b.fresh()
+	for i := range b.places {
+		if p := &b.places[i]; p.done != nil {
+			p.done = func(error) {}
+		}
+	}
 }
 
 // BreakerStats is a breaker at one moment.

@@ -305,6 +305,40 @@ func TestBreakerObeysAHand(t *testing.T) {
 	})
 }
 
+func TestBreakerThatIsResetBeginsAnewAndReportsOnlyWhatItChanged(t *testing.T) {
+	breakerBubble(t, func(l *breakerLab) {
+		reset := func() { l.Reset(l.now(), "another backend") }
+		old, _ := l.Allow(l.now())
+		l.asks(19, Failed)
+		reset()
+		old.Done(l.now(), Failed)
+		l.asks(19, Failed)
+		l.is(BreakerClosed)
+		if len(l.changes) > 0 {
+			t.Errorf("nothing changed, and this was told: %+v", l.changes)
+		}
+		l.asks(1, Failed)
+		l.is(BreakerOpen)
+		l.pass(breakerOpenFirst)
+		probe := l.probe()
+		told := len(l.changes)
+		reset()
+		l.is(BreakerClosed)
+		want := BreakerChange{From: BreakerHalfOpen, To: BreakerClosed, At: l.now(), Cause: "another backend"}
+		if len(l.changes) != told+1 || l.changes[told] != want {
+			t.Errorf("%+v, want %+v", l.changes[told:], want)
+		}
+		probe.Done(l.now(), Failed) // of the old backend
+		l.is(BreakerClosed)
+		l.Force(l.now(), BreakerForceOpen)
+		reset()
+		l.is(BreakerClosed)
+		if s := l.stats(); s.Force != BreakerAuto || s.Probes != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 func TestBreakerStatsAreOfTheLastTenSeconds(t *testing.T) {
 	breakerBubble(t, func(l *breakerLab) {
 		for range 30 {

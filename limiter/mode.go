@@ -113,6 +113,7 @@ type ModeChange struct {
 	From, To Mode
 	At       int64
 	ByHand   bool
+	Held     bool // by a hand, from now on
 
 	Cause  string // a whole sentence
 	Signal string // which one it was; "" by hand
@@ -219,7 +220,7 @@ func (l *Ladder) byHand(now int64, forced bool, to func() Mode, cause string) {
 	l.forced = forced
 	var c ModeChange
 	if changed {
-		c = l.move(now, next, ModeChange{ByHand: true, Cause: cause})
+		c = l.move(now, next, ModeChange{ByHand: true, Held: forced, Cause: cause})
 		l.publish()
 	}
 	l.mu.Unlock()

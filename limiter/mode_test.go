@@ -238,7 +238,7 @@ func TestModeByHandHoldsUntilReleased(t *testing.T) {
 	var want []ModeChange
 	from := ModeNormal
 	hand := func(to Mode, at time.Duration, cause string) {
-		want = append(want, ModeChange{From: from, To: to, At: int64(at * ModeTick), ByHand: true, Cause: cause})
+		want = append(want, ModeChange{From: from, To: to, At: int64(at * ModeTick), ByHand: true, Held: cause == "fixed by hand", Cause: cause})
 		from = to
 	}
 	for m := range modes {

@@ -30,6 +30,14 @@ type governor struct {
 func newGovernor(name string, p *pool.Pool, log *slog.Logger) *governor {
 	v := &governor{Guard: &limiter.Guard{}, pool: p}
 	v.Ladder = limiter.NewLadder(limiter.Nanos(time.Now()), func(c limiter.ModeChange) {
+		if c.From == c.To { // a hand took hold of it, or let go
+			text := "mode no longer set by hand"
+			if c.Held {
+				text = "mode set by hand"
+			}
+			log.Info(text, "backend", name, "mode", c.To.String())
+			return
+		}
 		level := slog.LevelInfo
 		if c.To > c.From && c.To > limiter.ModePaced { // paced turns nobody away: each burst on a cold pool passes it
 			level = slog.LevelWarn
@@ -49,9 +57,7 @@ func (v *governor) apply(bc *configs.Backend) {
 	v.pool.SetTarget(bc.Queue.Target)
 	if address := string(bc.Endpoints[0].Address) + " from " + bc.Source; address != v.address {
 		if v.address != "" { // what the old one did says nothing of the new one
-			now := limiter.Nanos(time.Now())
-			v.Breaker.Force(now, limiter.BreakerForceClosed)
-			v.Breaker.Force(now, limiter.BreakerAuto)
+			v.Breaker.Reset(limiter.Nanos(time.Now()), "the endpoint or source is another one since a reload")
 			v.bound(nil, 0)
 		}
 		v.address = address

@@ -28,11 +28,12 @@ func runMode(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	if *socket == "" {
-		cfg, _, ok := load(*path, stderr)
-		if !ok {
+		admin, err := configs.LoadAdmin(*path)
+		if err != nil {
+			fmt.Fprintf(stderr, "%v\nweir mode: or name the socket of the running weir, with -socket /run/weir/weir.sock\n", err)
 			return exitUsage
 		}
-		if *socket = cfg.Admin.Socket.Target(); *socket == "" {
+		if *socket = admin.Socket.Target(); *socket == "" {
 			fmt.Fprintf(stderr, "weir mode: %s has no admin.socket, and actions are taken over that alone; set it, as in unix:/run/weir/weir.sock, and restart weir\n", *path)
 			return exitUsage
 		}

@@ -2,6 +2,10 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,6 +57,26 @@ backends: [{name: api, endpoints: ["127.0.0.1:1"]}]
 			t.Errorf("%v: mode %v, want %v", tc.args, got, tc.mode)
 		}
 	}
+	// The file need not be good but for where the socket is: a hand that has to act
+	// cannot mend it first.
+	file := filepath.Join(t.TempDir(), "weir.yaml")
+	for _, tc := range []struct {
+		yaml string
+		code int
+		says string
+	}{
+		{"backends: [{name: api, queue: {maxx: 6}, overload: {file: not/here}}]\nadmin: {socket: \"unix:" + socket + "\"}\n", exitOK, "backend api: mode normal, as weir found it\n"},
+		{"backends: [\nadmin: {socket: \"unix:" + socket + "\"}\n", exitUsage, "or name the socket of the running weir, with -socket /run/weir/weir.sock\n"},
+		{"admin: {pprof: true}\n", exitUsage, "has no admin.socket"},
+	} {
+		if err := os.WriteFile(file, []byte(tc.yaml), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var out, errs bytes.Buffer
+		if code := runMode([]string{"-config", file, "api"}, &out, &errs); code != tc.code || !strings.Contains(out.String()+errs.String(), tc.says) {
+			t.Errorf("%q: %d, %s%s", tc.yaml, code, &out, &errs)
+		}
+	}
 	var out, errs bytes.Buffer
 	for _, args := range [][]string{{"api", "open"}, {"api"}} {
 		errs.Reset()
@@ -63,5 +87,53 @@ backends: [{name: api, endpoints: ["127.0.0.1:1"]}]
 	errs.Reset()
 	if code := runMode([]string{"api", "open"}, &out, &errs); code != exitUsage || !strings.Contains(errs.String(), "-config") || !strings.Contains(errs.String(), "-socket") {
 		t.Errorf("without either flag: %d, %s", code, &errs)
+	}
+}
+
+func TestTheLogHasNoChangeWhereNothingChanged(t *testing.T) {
+	var lines bytes.Buffer
+	g := newTestGraph(t)
+	g.log = slog.New(slog.NewTextHandler(&lines, nil))
+	apply := func(port int, more string) {
+		t.Helper()
+		mustApply(t, g, fmt.Sprintf(`
+listeners: [{name: web, protocol: http, address: "127.0.0.1:0", backend: api}]
+backends: [{name: api, endpoints: ["127.0.0.1:%d"]%s}]
+`, port, more))
+	}
+	logged := func() string {
+		defer lines.Reset()
+		return lines.String()
+	}
+	apply(1, "")
+	apply(2, "")
+	apply(3, ", breaker: true")
+	apply(4, ", breaker: true")
+	if got := logged(); strings.Contains(got, "changed") || strings.Contains(got, "by hand") {
+		t.Errorf("reloads of another endpoint: %s", got)
+	}
+	if err := g.backends["api"].Breaker.Force(limiter.Nanos(time.Now()), limiter.BreakerForceOpen); err != nil {
+		t.Fatal(err)
+	}
+	logged()
+	apply(5, ", breaker: true")
+	if got := logged(); !strings.Contains(got, "from=open to=closed") || !strings.Contains(got, "another one") || strings.Contains(got, "by hand") {
+		t.Errorf("a breaker that the reload closed: %s", got)
+	}
+	for _, step := range []struct{ mode, says string }{
+		{"auto", ""},
+		{"normal", `msg="mode set by hand" backend=api mode=normal`},
+		{"normal", ""},
+		{"auto", `msg="mode no longer set by hand" backend=api mode=normal`},
+		{"auto", ""},
+		{"open", `msg="mode changed" backend=api from=normal to=open cause="fixed by hand"`},
+		{"auto", `msg="mode changed" backend=api from=open to=normal cause="released by hand"`},
+	} {
+		if err := g.setMode("api", step.mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := logged(); !strings.Contains(got, step.says) || strings.Count(got, "\n") != min(len(step.says), 1) {
+			t.Errorf("%s: %q, want %q", step.mode, got, step.says)
+		}
 	}
 }

@@ -85,12 +85,12 @@ func runStatus(args []string, stdout, stderr io.Writer) int {
 // doorFor finds the door that the flags mean. Without one it has said why.
 func doorFor(path, address, tokenFile string, stderr io.Writer, complain func(int, error) int) (*statusDoor, int) {
 	if path != "" {
-		cfg, _, ok := load(path, stderr)
-		if !ok {
-			fmt.Fprintln(stderr, "weir status: or say where to ask, with -admin unix:/path or -admin host:port")
+		a, err := configs.LoadAdmin(path)
+		if err != nil {
+			fmt.Fprintf(stderr, "%v\nweir status: or say where to ask, with -admin unix:/path or -admin host:port\n", err)
 			return nil, exitUsage
 		}
-		d, err := doorOf(cfg)
+		d, err := doorOf(a)
 		if err != nil {
 			return nil, complain(exitUsage, fmt.Errorf("%s: %w", path, err))
 		}

@@ -40,8 +40,7 @@ type unreachable struct{ error }
 
 // doorOf finds the door of a configuration. The socket comes first: its file's
 // mode is the login.
-func doorOf(cfg *configs.Config) (*statusDoor, error) {
-	a := &cfg.Admin
+func doorOf(a *configs.Admin) (*statusDoor, error) {
 	if a.Socket != "" {
 		return newDoor("admin.socket "+string(a.Socket), a.Socket, "", nil)
 	}

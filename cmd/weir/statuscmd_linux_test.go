@@ -51,7 +51,7 @@ admin: {token_file: `+token+`, tls: {cert: `+mine.Cert+`, key: `+mine.Key+`}}
 	}
 	cfg.Admin.Address = configs.Address(addr.String())
 	read := func() (string, error) {
-		d, err := doorOf(cfg)
+		d, err := doorOf(&cfg.Admin)
 		if err != nil {
 			return "", err
 		}

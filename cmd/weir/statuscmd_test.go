@@ -200,6 +200,8 @@ func TestStatusSaysWhatToDoWhenItGetsNone(t *testing.T) {
 		{[]string{"-config", dir + "/none"}, exitUsage, "or say where to ask, with -admin"},
 		{[]string{"-token-file", file("short", "x")}, exitUsage, "has 1 characters"},
 		{[]string{"-config", file("socket.yaml", graph+"admin: {socket: unix:"+dir+"/s}\n")}, exitFailed, "admin.socket unix:" + dir + "/s: there is no such socket"},
+		{[]string{"-config", file("edited.yaml", "backends: [{queue: {maxx: 6}}]\nadmin: {socket: unix:"+dir+"/s}\n")}, exitFailed, "admin.socket unix:" + dir + "/s: there is no such socket"},
+		{[]string{"-config", file("broken.yaml", "admin: {socket: unix:"+dir+"/s")}, exitUsage, "or say where to ask, with -admin unix:/path or -admin host:port\n"},
 		{[]string{"-config", file("plain.yaml", graph+"admin: {address: \""+closed.Addr().String()+"\"}\n")}, exitFailed, "admin.address " + closed.Addr().String() + ": nobody answers"},
 	} {
 		var out, errs bytes.Buffer
