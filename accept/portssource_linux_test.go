@@ -17,6 +17,8 @@ import (
 func TestAcceptASourceHasTheRangeForEachBackend(t *testing.T) {
 	const source, ports, each = "127.0.0.5", 400, 300
 	ns := testnet.NewNetns(t)
+	// No listener gets one of the ports that are counted.
+	ns.Sysctl("net.ipv4.ip_local_port_range", "30000 39999")
 	var backends []string
 	yaml, names := "backends:\n", []string{"a", "b"}
 	for _, name := range names {
@@ -30,7 +32,6 @@ func TestAcceptASourceHasTheRangeForEachBackend(t *testing.T) {
 listeners:
   - {name: web, protocol: http, address: "127.0.0.1:0", routes: [{path: /, backend: a, strip: true}, {path: /b, backend: b, strip: true}]}
 `+yaml, prefix[:len(prefix)-1]...)
-	// From now on, so that no listener has taken one of them.
 	ns.Sysctl("net.ipv4.ip_local_port_range", fmt.Sprintf("45000 %d", 45000+ports-1))
 
 	// The clients' ports are from outside of the range, or they would use it up.

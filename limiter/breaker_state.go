@@ -33,7 +33,7 @@ func (s BreakerState) String() string { return breakerNames[s] }
 
 var breakerEdges = [breakerStates][breakerStates]bool{
 	BreakerClosed:   {BreakerOpen: true},
-	BreakerOpen:     {BreakerHalfOpen: true, BreakerClosed: true}, // closed: by hand
+	BreakerOpen:     {BreakerHalfOpen: true, BreakerClosed: true}, // closed: by hand, or before another backend
 	BreakerHalfOpen: {BreakerClosed: true, BreakerOpen: true},
 }
 

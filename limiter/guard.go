@@ -38,7 +38,7 @@ func (g *Guard) Enter(class Class) (Ticket, Door) {
 	e := g.Ladder.Effect()
 	var t Ticket
 	now := int64(0)
-	if g.Breaks.Load() && !(e.ByHand && e.Refuse == RefuseAll) {
+	if g.Breaks.Load() && !shut(&e) {
 		now = Nanos(time.Now())
 		var err error
 		if t, err = g.Breaker.Allow(now); err != nil {
@@ -48,7 +48,7 @@ func (g *Guard) Enter(class Class) (Ticket, Door) {
 	door := DoorPass
 	switch {
 	case t.Probe():
-	case g.shut(&e):
+	case shut(&e):
 		door = DoorOpen
 	case class.Level() > int(e.LowestClass):
 		door = DoorClass
@@ -68,14 +68,14 @@ func (g *Guard) Look(class Class) Door {
 		return DoorPass
 	}
 	e := g.Ladder.Effect()
-	if g.Breaks.Load() && !(e.ByHand && e.Refuse == RefuseAll) && g.Breaker.state() != BreakerClosed {
+	if g.Breaks.Load() && !shut(&e) && g.Breaker.state() != BreakerClosed {
 		if !g.Breaker.shut(Nanos(time.Now())) {
 			return DoorPass // it may be a probe
 		}
 		return g.refuse(class, DoorOpen)
 	}
 	switch {
-	case g.shut(&e):
+	case shut(&e):
 		return g.refuse(class, DoorOpen)
 	case class.Level() > int(e.LowestClass):
 		return g.refuse(class, DoorClass)
@@ -83,11 +83,9 @@ func (g *Guard) Look(class Class) Door {
 	return DoorPass
 }
 
-// shut says whether the mode refuses all. It is open by hand or because the breaker
-// is; the breaker's own word is newer than the mode, which is worked out each tick.
-func (g *Guard) shut(e *Effect) bool {
-	return e.Refuse == RefuseAll && (e.ByHand || !g.Breaks.Load())
-}
+// shut says whether a hand has all refused. Where the mode is open because the
+// breaker is, the breaker's own word is the newer one.
+func shut(e *Effect) bool { return e.Refuse == RefuseAll && e.ByHand }
 
 func (g *Guard) refuse(class Class, door Door) Door {
 	if door == DoorOpen {

@@ -119,6 +119,11 @@ func (p *Pacer) run() {
 			}
 			// Who got it may be slow to wake: the next would follow too soon.
 			<-p.taken
+			select {
+			case <-p.changed:
+				atOnce = false // the limiter, which may never sleep, has the old rate
+			default:
+			}
 			if !atOnce || !clock.makesUp() {
 				limit = clock.freshAfterTurn()
 			}
@@ -188,12 +193,13 @@ func madeUp(rate int) int { return rate / 100 }
 func (c *pacerClock) makesUp() bool { return madeUp(int(c.pacer.rate.Load())) > 0 }
 
 // fresh is a limiter that never had a turn. One that makes up for n turns may give
-// them, the one it begins with, and one at either end more than its rate.
+// them, the one it begins with, and one at either end more than its rate; and it
+// cuts its interval to whole nanoseconds, which makes it faster.
 func (c *pacerClock) fresh() ratelimit.Limiter {
 	rate := int(c.pacer.rate.Load())
 	n := madeUp(rate)
 	if n > 0 {
-		rate -= n + 3
+		rate -= n + 3 + int(int64(rate)*int64(rate)/int64(time.Second))
 	}
 	return ratelimit.New(rate, ratelimit.WithSlack(n), ratelimit.WithClock(c))
 }

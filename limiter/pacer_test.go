@@ -60,7 +60,7 @@ func TestPacerMakesUpForNoIdleTime(t *testing.T) {
 
 // A caller that is late to wake is one that has the turn and has not taken it yet.
 func TestPacerGivesNoSecondMoreThanItsRateHoweverLateItsCallersWake(t *testing.T) {
-	for _, rate := range []int{1, 20, 99, 100, 256, 1000, 20_000} {
+	for _, rate := range []int{1, 20, 99, 100, 256, 1000, 20_000, 100_000} {
 		t.Run(fmt.Sprint(rate), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				p := startPacer(t, rate)
@@ -172,6 +172,30 @@ func TestPacerNewRateWakesASlowSleep(t *testing.T) {
 			if got := time.Since(start); got != time.Duration(i)*20*time.Millisecond {
 				t.Errorf("turn %d after %v", i, got)
 			}
+		}
+	})
+}
+
+// Turns that are given late make a limiter that never sleeps.
+func TestPacerTakesANewRateFromCallersWhoAreLateToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := startPacer(t, 1000)
+		late := func(turns int) {
+			for range turns {
+				<-p.turn
+				<-time.After(5 * time.Millisecond)
+				p.taken <- struct{}{}
+			}
+		}
+		late(100)
+		if err := p.SetRate(100); err != nil {
+			t.Fatal(err)
+		}
+		late(2)
+		start := time.Now()
+		late(100)
+		if took := time.Since(start); took < time.Second {
+			t.Errorf("100 turns took %v at 100/s", took)
 		}
 	})
 }

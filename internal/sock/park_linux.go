@@ -277,7 +277,7 @@ func (l *Listener) park(c *rawConn, next Next, heard *chan struct{}) bool {
 	} else if c.interrupted.Load() {
 		l.rouse(c)
 	} else if next.Unread && l.heard.Load() != heard {
-		l.hearParked()
+		l.hear(c)
 	}
 	return true
 }
@@ -305,6 +305,21 @@ func (l *Listener) resume(c *rawConn, w Wake) {
 	c.brisk = w == WakeReadable && time.Now().UnixNano()-parked < int64(grace)
 	l.enter(&c.node)
 	go l.run(c, &c.node, w, state)
+}
+
+// hear wakes a client if it is left unread: it may have woken by itself, and be
+// parked otherwise by now.
+func (l *Listener) hear(c *rawConn) {
+	p := l.opt.Poller
+	p.mu.Lock()
+	deaf := c.slot.held && c.slot.deaf
+	if deaf {
+		p.take(c.fd, c.slot.gen)
+	}
+	p.mu.Unlock()
+	if deaf {
+		l.resume(c, WakeExpired)
+	}
 }
 
 // hearParked wakes the parked clients that are left unread.

@@ -136,21 +136,38 @@ func TestHearAllWakesClientsLeftUnread(t *testing.T) {
 }
 
 // tooLate leaves its client unread by what was true before it was told otherwise.
-type tooLate struct{ *holder }
+type tooLate struct {
+	*holder
+	heard, goOn chan struct{}
+}
 
 func (h tooLate) Serve(l *sock.Listener, c sock.Conn, w sock.Wake, state any) sock.Next {
 	if w == sock.WakeAccepted {
 		l.HearAll()
+		close(h.heard)
+		<-h.goOn
 	}
 	return h.holder.Serve(l, c, w, state)
 }
 
+// And nobody else, or each of them would wake all who were refused since.
 func TestHearAllWakesAClientOnItsWayToBeLeftUnread(t *testing.T) {
 	l, h := hold(t, time.Minute, sock.ListenOptions{})
-	l.SetHandler(tooLate{h})
+	late := tooLate{h, make(chan struct{}), make(chan struct{})}
+	l.SetHandler(late)
 	dial(t, l)
-	<-h.begun
+	<-late.heard
+	l.SetHandler(h)
+	for range 3 {
+		dial(t, l)
+		<-h.begun
+	}
+	waitFor(t, "the others are left unread", func() bool { return l.Stats().Unread == 3 })
+	close(late.goOn)
 	if woke := <-h.woken; woke.w != sock.WakeExpired {
 		t.Errorf("woke as %v", woke.w)
+	}
+	if n := l.Stats().Unread; n != 3 {
+		t.Errorf("%d are left unread, want the other 3", n)
 	}
 }
