@@ -127,7 +127,7 @@ func TestADemonstrationWithADatabaseShowsTheGain(t *testing.T) {
 
 func TestADemonstrationEndsWithItsDatabase(t *testing.T) {
 	dir, database := demoTemp(t)
-	cmd := exec.Command("weir", "demo", "-mysql", "-n", "100", "-c", "4")
+	cmd := exec.Command("weir", "demo", "-mysql", "-n", "1000", "-c", "4")
 	cmd.Env = append(os.Environ(), "TMPDIR="+dir)
 	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
 	if err != nil {
