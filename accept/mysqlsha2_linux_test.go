@@ -200,8 +200,17 @@ func TestAcceptAMySQLServersSessionIsResetForTheNextClient(t *testing.T) {
 	if v := value(t, a, "SELECT @left"); v.String != "by A" {
 		t.Fatalf("A set a variable and reads %v", v)
 	}
-	testnet.WaitFor(t, 10*time.Second, "A's statement in the server's output", func() bool {
-		return slices.ContainsFunc(s.events(), func(e sha2Event) bool { return strings.Contains(e.Did, "@left") })
+	// And what weir does at the end of each login: that of the connection which looks
+	// what the server is may be under way still.
+	testnet.WaitFor(t, 10*time.Second, "A's statement, and the end of all logins, in the server's output", func() bool {
+		asked, names := false, 0
+		for _, e := range s.events() {
+			asked = asked || strings.Contains(e.Did, "@left")
+			if strings.HasPrefix(e.Did, "SET NAMES") {
+				names++
+			}
+		}
+		return asked && names >= len(s.logins())
 	})
 	seen, before := len(s.events()), len(s.logins())
 	if err := a.Close(); err != nil {
